@@ -1,0 +1,217 @@
+"""The real disk, on a POSIX file system.
+
+A `write` is one pwrite and a `sync` one fdatasync, unless the system writes less than
+it was given; nothing is buffered here. No file is closed under a call that is using it,
+and none is read or written after it was removed or replaced. Every verb may be called from any thread.
+"""
+
+import errno
+import os
+import stat
+import threading
+from collections.abc import Callable
+from itertools import count
+from pathlib import Path
+
+from eventlog.disk import Disk
+
+WRITTEN_FILES_MAX = 8
+READ_FILES_MAX = 32
+
+
+class PosixDisk(Disk):
+    """The files under *root*. It holds at most `WRITTEN_FILES_MAX` + `READ_FILES_MAX` of them open."""
+
+    def __init__(self, root: Path) -> None:
+        self._root = os.fspath(root)
+        self._written = _OpenFiles(WRITTEN_FILES_MAX, self._open_to_write)
+        self._read = _OpenFiles(READ_FILES_MAX, lambda path: os.open(self._full(path), os.O_RDONLY))
+
+    def make_folder(self, folder: str) -> None:
+        """Make *folder*, and the root and all between if need be; FileExistsError if a file is in the way."""
+        missing = []
+        path = Path(self._full(folder))
+        while not path.is_dir():
+            missing.append(path)
+            path = path.parent
+        for new in reversed(missing):
+            new.mkdir(exist_ok=True)
+            _sync_folder(os.fspath(new.parent))
+
+    def names(self, folder: str) -> list[str]:
+        """Return the names of the files and folders in *folder*; NotADirectoryError if it is a file."""
+        try:
+            return sorted(os.listdir(self._full(folder)))
+        except FileNotFoundError:
+            return []
+
+    def size(self, path: str) -> int | None:
+        """Return the size in bytes, also of what is not yet synced; IsADirectoryError for a folder."""
+        try:
+            found = os.stat(self._full(path))
+        except FileNotFoundError:
+            return None
+        if stat.S_ISDIR(found.st_mode):
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), path)
+        return found.st_size
+
+    def read(self, path: str, offset: int, length: int) -> bytes:
+        """Return up to *length* bytes from *offset*, in about 2 µs if the file was read not long ago."""
+        file = self._read.get(path)
+        data = os.pread(file.fd, length, offset)
+        while len(data) < length:
+            # A signal, or a read above 2 GiB, may cut a pread short; only an empty one means the end.
+            more = os.pread(file.fd, length - len(data), offset + len(data))
+            if not more:
+                break
+            data += more
+        return data
+
+    def create(self, path: str) -> None:
+        """Make an empty file (0644, less the umask); FileNotFoundError if its folder is not there."""
+        os.close(os.open(self._full(path), os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644))
+
+    def write(self, path: str, offset: int, data: bytes) -> None:
+        """Write all of *data* at *offset* (bytes); a gap before it reads as NULs."""
+        file = self._written.get(path)
+        file.unsynced = True
+        left = memoryview(data)
+        while left:
+            written = os.pwrite(file.fd, left, offset)
+            if written == 0:
+                raise OSError(errno.EIO, "the system wrote nothing and gave no error", path)
+            left = left[written:]
+            offset += written
+
+    def sync(self, path: str) -> None:
+        """Call fdatasync; after an OSError no later `sync` of this file can be trusted."""
+        file = self._written.get(path)
+        file.unsynced = False
+        os.fdatasync(file.fd)
+
+    def truncate(self, path: str, size: int) -> None:
+        """Cut the file to *size* bytes, or fill it up to there with NULs."""
+        file = self._written.get(path)
+        file.unsynced = True
+        os.ftruncate(file.fd, size)
+
+    def make_readonly(self, path: str) -> None:
+        """Set the mode 0444 and close the file for writing; what is not synced stays so."""
+        os.chmod(self._full(path), 0o444)
+        self._written.let_go(path)
+
+    def replace(self, source: str, target: str) -> None:
+        """Rename the file *source* over *target*; FileNotFoundError if there is no *source*."""
+        os.replace(self._full(source), self._full(target))
+        # Only now: what is opened from here on is already the new file.
+        self._written.let_go(source, target)
+        self._read.let_go(source, target)
+
+    def remove(self, path: str) -> None:
+        """Remove the file; FileNotFoundError if it is not there. A read under way still ends well."""
+        os.remove(self._full(path))
+        self._written.let_go(path)
+        self._read.let_go(path)
+
+    def sync_folder(self, folder: str) -> None:
+        """Call fsync on *folder*; it says nothing of the bytes in its files, nor of its own name."""
+        _sync_folder(self._full(folder))
+
+    def close(self) -> None:
+        """Close every file; a verb called later opens what it needs again."""
+        self._written.let_go_of_all()
+        self._read.let_go_of_all()
+
+    def _full(self, path: str) -> str:
+        return f"{self._root}/{path}"
+
+    def _open_to_write(self, path: str) -> int:
+        full = self._full(path)
+        try:
+            return os.open(full, os.O_WRONLY)
+        except PermissionError:
+            mode = stat.S_IMODE(os.stat(full).st_mode)
+        # The owner of a read-only file: a crash before the last line leaves it 0644, which loses nothing.
+        os.chmod(full, mode | stat.S_IWUSR)
+        try:
+            return os.open(full, os.O_WRONLY)
+        finally:
+            os.chmod(full, mode)
+
+
+class _OpenFile:
+    """An open file. It is closed when nobody refers to it any more, so never under a call that uses it."""
+
+    __slots__ = ("fd", "unsynced", "used")
+
+    def __init__(self, fd: int, used: int) -> None:
+        self.fd = fd
+        self.used = used
+        self.unsynced = False
+
+    def is_gone(self) -> bool:
+        """Tell whether its name was removed or given to another file, perhaps by another process."""
+        return os.fstat(self.fd).st_nlink == 0
+
+    def __del__(self) -> None:
+        os.close(self.fd)
+
+
+class _OpenFiles:
+    """Open files by path, at most *limit*; the one that was used longest ago makes room.
+
+    A file that is open already is found without the lock: a dict lookup and a counter are
+    each one step to other threads.
+    """
+
+    def __init__(self, limit: int, open_file: Callable[[str], int]) -> None:
+        self._limit = limit
+        self._open_file = open_file
+        self._files: dict[str, _OpenFile] = {}
+        self._lock = threading.Lock()
+        self._ticks = count(1)
+
+    def get(self, path: str) -> _OpenFile:
+        """Return the open file of *path*, opened now if it must be."""
+        file = self._files.get(path)
+        if file is None or file.is_gone():
+            file = self._open(path)
+        file.used = next(self._ticks)
+        return file
+
+    def let_go(self, *paths: str) -> None:
+        with self._lock:
+            for path in paths:
+                self._files.pop(path, None)
+
+    def let_go_of_all(self) -> None:
+        with self._lock:
+            self._files.clear()
+
+    def _open(self, path: str) -> _OpenFile:
+        # Opened under the lock, or a file could be kept here after `let_go` said that its name is gone.
+        with self._lock:
+            file = self._files.get(path)
+            if file is not None and not file.is_gone():
+                return file
+            self._files.pop(path, None)
+            self._make_room()
+            file = self._files[path] = _OpenFile(self._open_file(path), next(self._ticks))
+            return file
+
+    def _make_room(self) -> None:
+        while len(self._files) >= self._limit:
+            oldest = min(self._files, key=lambda path: self._files[path].used)
+            file = self._files[oldest]
+            if file.unsynced:
+                # The system tells of a failed write-back those who have the file open; who closes it may never hear.
+                os.fdatasync(file.fd)
+            del self._files[oldest]
+
+
+def _sync_folder(full: str) -> None:
+    fd = os.open(full, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)

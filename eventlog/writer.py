@@ -1,0 +1,255 @@
+"""The single writer. An append resolves only after an fsync that covers its bytes.
+
+It takes everything that waits, writes it with one write, calls one fdatasync, then
+resolves the appends; it never waits for company. A failed fsync may have dropped dirty
+pages, and a retry can falsely succeed; so the log halts, and only recovery opens it again.
+"""
+
+import asyncio
+import errno
+import sqlite3
+from collections import deque
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+
+import structlog
+from attrs import frozen
+
+from eventlog.batch import Append, Appended, Batch, Expected, Tail, decide_batch
+from eventlog.clock import Clock
+from eventlog.disk import Disk
+from eventlog.errors import AppendTooLarge, EventLogError, LogBusy, LogFull, LogHalted
+from eventlog.event import Draft, Origin
+from eventlog.index import Index, KeyUse
+from eventlog.segment import SEGMENTS, segment_name, segment_path
+
+logger = structlog.get_logger("eventlog.writer")
+
+_NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
+
+
+@frozen
+class Limits:
+    """Bounds of the writer."""
+
+    segment_bytes_max: int = 1 << 30
+    batch_events_max: int = 4096
+    batch_bytes_max: int = 8 << 20
+    append_bytes_max: int = 64 << 20
+    queue_events_max: int = 16_384
+    queue_bytes_max: int = 64 << 20
+    unindexed_events_max: int = 500_000
+
+
+class Writer:
+    """Queue, group commit, halt. All methods belong to the event loop; only `_commit` runs on its own thread."""
+
+    def __init__(
+        self,
+        disk: Disk,
+        index: Index,
+        clock: Clock,
+        tail: Tail,
+        limits: Limits,
+        on_commit: Callable[[Batch], None],
+    ) -> None:
+        """Start from *tail*, which recovery has made durable; *on_commit* hears of each durable batch."""
+        self._disk, self._index, self._clock, self._limits = disk, index, clock, limits
+        self._on_commit = on_commit
+        self.tail = tail
+        self.halted: LogHalted | None = None
+        self.queued_bytes = 0
+        self.queued_events = 0
+        self._waiting: deque[Append] = deque()
+        self._wake = asyncio.Event()
+        self._closing = False
+        self._thread = ThreadPoolExecutor(1, "log-writer")
+        self._task = asyncio.create_task(self._run(), name="log-writer")
+
+    @property
+    def held_us(self) -> int:
+        """How far the log's time runs ahead of the clock, which has stepped back (microseconds)."""
+        return max(0, self.tail.time_us - self._clock.now_us())
+
+    async def append(self, drafts: Sequence[Draft], expected: Expected, origin: Origin) -> Appended:
+        """Return once *drafts* (of one stream, in one batch) are durable, or were already by the same key.
+
+        Raises:
+            RevisionConflict: the stream is not as *expected*.
+            IdempotencyKeyReused: the key stands for another request.
+            LogBusy, LogFull, AppendTooLarge: nothing was written.
+            LogHalted: the outcome is not known.
+
+        """
+        append = Append(drafts, expected, origin, asyncio.get_running_loop().create_future())
+        self._admit(append)
+        self._waiting.append(append)
+        self.queued_events += len(drafts)
+        self.queued_bytes += append.size
+        self._wake.set()
+        appended: Appended = await append.done
+        return appended
+
+    async def close(self) -> None:
+        """Write what waits, then stop."""
+        self._closing = True
+        self._wake.set()
+        await self._task
+        self._thread.shutdown()
+
+    def _admit(self, append: Append) -> None:
+        if self.halted is not None:
+            raise self.halted
+        if append.size > self._limits.append_bytes_max:
+            raise AppendTooLarge(append.size, self._limits.append_bytes_max)
+        full = (
+            self.queued_events + len(append.drafts) > self._limits.queue_events_max
+            or (self.queued_bytes and self.queued_bytes + append.size > self._limits.queue_bytes_max)
+            or self._index.unsaved > self._limits.unindexed_events_max
+        )
+        if full or self._closing:
+            raise LogBusy()
+
+    async def _run(self) -> None:
+        loop = asyncio.get_running_loop()
+        while True:
+            if not self._waiting:
+                if self._closing:
+                    return
+                self._wake.clear()
+                await self._wake.wait()
+                continue
+            waiting = self._next_waiting()
+            if self.halted is not None:
+                _fail(waiting, self.halted)
+                self._drop(waiting)
+                continue
+            try:
+                batch = self._decide(waiting)
+                if batch.data:
+                    await loop.run_in_executor(self._thread, self._commit, batch)
+            except EventLogError as error:
+                if isinstance(error, LogHalted):
+                    self.halted = error
+                _fail(waiting, error)
+                self._drop(waiting)
+                continue
+            except sqlite3.Error as error:  # the index could not be asked: nothing was written
+                logger.warning("index.not_readable", error=str(error))
+                _fail(waiting, LogBusy())
+                self._drop(waiting)
+                continue
+            except Exception as error:  # a fault of ours: what is on disk is not known any more
+                logger.exception("log.halted", seq=self.tail.next_seq, error=repr(error))
+                self.halted = LogHalted(repr(error))
+                _fail(waiting, self.halted)
+                self._drop(waiting)
+                continue
+            self._drop(waiting[: batch.taken])
+            self._publish(batch)
+
+    def _next_waiting(self) -> list[Append]:
+        """Return what the next batch may hold; it stays in the queue until it is dealt with."""
+        taken: list[Append] = []
+        events = size = 0
+        for append in self._waiting:
+            events += len(append.drafts)
+            size += append.size
+            if taken and (events > self._limits.batch_events_max or size > self._limits.batch_bytes_max):
+                break
+            taken.append(append)
+        return taken
+
+    def _drop(self, dealt_with: Sequence[Append]) -> None:
+        for append in dealt_with:
+            self._waiting.popleft()
+            self.queued_events -= len(append.drafts)
+            self.queued_bytes -= append.size
+
+    def _decide(self, waiting: Sequence[Append]) -> Batch:
+        revisions = self._index.revisions({append.stream for append in waiting})
+        return decide_batch(
+            waiting, self.tail, self._clock.now_us(), revisions, self._index.key, self._limits.segment_bytes_max
+        )
+
+    def _commit(self, batch: Batch) -> None:
+        """Make *batch* durable; on the writer's thread. See the table of failures in docs/architecture.md."""
+        segment = batch.tail.segment
+        assert segment is not None
+        path = segment_path(segment)
+        is_new = segment != self.tail.segment
+        try:
+            if is_new:
+                self._disk.create(path)
+            self._disk.write(path, batch.offset, batch.data)
+        except OSError as error:
+            self._cut_back(path, batch.offset, is_new, error)
+            raise LogFull() from error
+        try:
+            self._disk.sync(path)
+            if is_new:
+                self._disk.sync_folder(SEGMENTS)
+        except OSError as error:
+            raise self._halt(segment, batch, error) from error
+        if is_new and self.tail.segment is not None:
+            with suppress(OSError):  # the mode protects from slips only; open completes it
+                self._disk.make_readonly(segment_path(self.tail.segment))
+
+    def _cut_back(self, path: str, size: int, is_new: bool, error: OSError) -> None:
+        """Take a batch that did not fit off the disk again, durably; halt where that cannot be done."""
+        segment = self.tail.segment or 0
+        if error.errno not in _NO_SPACE:
+            raise self._halt(segment, None, error) from error
+        try:
+            if is_new:
+                if self._disk.size(path) is not None:
+                    self._disk.remove(path)
+                    self._disk.sync_folder(SEGMENTS)
+            else:
+                self._disk.truncate(path, size)
+                self._disk.sync(path)
+        except OSError as second:
+            raise self._halt(segment, None, second) from second
+        logger.error("log.full", path=path, error=str(error))
+
+    def _halt(self, segment: int, batch: Batch | None, error: OSError) -> LogHalted:
+        logger.error(
+            "log.halted",
+            segment=segment_name(segment) if segment else "",
+            offset=batch.offset if batch else self.tail.segment_bytes,
+            seq=self.tail.next_seq,
+            error=str(error),
+        )
+        return LogHalted(str(error))
+
+    def _publish(self, batch: Batch) -> None:
+        if batch.events:
+            self.tail = batch.tail
+            self._index_batch(batch)
+            self._on_commit(batch)
+        for append, outcome in batch.outcomes:
+            if append.done.done():  # the client went away; its events are durable all the same
+                continue
+            if isinstance(outcome, EventLogError):
+                append.done.set_exception(outcome)
+            else:
+                append.done.set_result(outcome)
+
+    def _index_batch(self, batch: Batch) -> None:
+        revisions: dict[str, int] = {}
+        for append, outcome in batch.outcomes:
+            if not isinstance(outcome, Appended) or outcome.replayed:
+                continue
+            revisions[append.stream] = outcome.revision
+            self._index.add_stream(append.stream, outcome.first, outcome.last)
+            if (key := append.origin.idempotency) is not None:
+                use = KeyUse(key.request_sha256, outcome.first, outcome.last)
+                self._index.add_key(append.origin.actor, key.key, use)
+        self._index.add(batch.events, revisions)
+
+
+def _fail(appends: Sequence[Append], error: EventLogError) -> None:
+    for append in appends:
+        if not append.done.done():
+            append.done.set_exception(error)
