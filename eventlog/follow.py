@@ -49,7 +49,7 @@ class Follower:
         return later[0]
 
     def _batches(self, segment: int, start: int, limit: int, bytes_max: int) -> list[Recorded]:
-        scan = BatchScan(segment, self.at.next_seq, start)
+        scan = BatchScan(segment, self.at.next_seq, start, mid_batch=True)
         events: list[Recorded] = []
         offset = start
         while offset < limit and not events:

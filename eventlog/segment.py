@@ -66,6 +66,8 @@ class BatchScan:
     next_seq: int
     good_end: int
     fault: str | None = None
+    mid_batch: bool = False
+    """Whether the first frame may stand inside its batch: for a reader that stopped there."""
     _batch: list[Placed] = field(factory=list)
     _rest: bytes = b""
     _offset: int = field(init=False)
@@ -106,10 +108,14 @@ class BatchScan:
             self.fault = str(error)
             return False
         expected_seq = self.next_seq + len(self._batch)
-        batch = (self._batch[0].frame.first, self._batch[0].frame.last) if self._batch else (expected_seq, frame.last)
-        if frame.seq != expected_seq or (frame.first, frame.last) != batch or frame.last < frame.seq:
+        if self._batch:
+            first, last = self._batch[0].frame.first, self._batch[0].frame.last
+        else:
+            first, last = (min(frame.first, expected_seq) if self.mid_batch else expected_seq), frame.last
+        if frame.seq != expected_seq or (frame.first, frame.last) != (first, last) or last < frame.seq:
             self.fault = f"seq {expected_seq} of its batch was expected, found {frame.seq} ({frame.first} to {frame.last})"
             return False
+        self.mid_batch = False
         self._batch.append(Placed(frame, Place(self.segment, self._offset, len(line))))
         self._offset += len(line)
         return True

@@ -92,9 +92,14 @@ class Server:
                 pytest.fail(f"serve was not ready within {START_S} s:\n{self.output()}")
             time.sleep(0.02)
 
+    @property
+    def pid(self) -> int:
+        """The process id."""
+        assert self._process is not None
+        return self._process.pid
+
     def stop(self) -> int:
-        """Ask the process to end (SIGTERM) and return its exit code."""
-        self.hang_up()
+        """Ask the process to end (SIGTERM), with this client's idle connections open; return its exit code."""
         if self._process is None:
             return 0
         if self._process.poll() is None:
@@ -104,6 +109,8 @@ class Server:
         except subprocess.TimeoutExpired:
             self.kill()
             pytest.fail(f"serve did not end within {STOP_S} s of SIGTERM:\n{self.output()}")
+        finally:
+            self.hang_up()
 
     def kill(self) -> None:
         """End the process as a crash does (SIGKILL)."""
@@ -135,7 +142,9 @@ class Server:
 
     # --- the client
 
-    def get(self, path: str, headers: Mapping[str, str] | None = None, query: Mapping[str, Any] | None = None) -> Answer:
+    def get(
+        self, path: str, headers: Mapping[str, str] | None = None, query: Mapping[str, Any] | None = None
+    ) -> Answer:
         """GET *path*, which is relative to the base path."""
         return self.request("GET", BASE + path + (f"?{urlencode(query)}" if query else ""), headers=headers)
 
@@ -165,7 +174,9 @@ class Server:
         run: dict[str, Any] = answer.json
         return run
 
-    def request(self, method: str, target: str, content: Any = None, headers: Mapping[str, str] | None = None) -> Answer:
+    def request(
+        self, method: str, target: str, content: Any = None, headers: Mapping[str, str] | None = None
+    ) -> Answer:
         """Send one request over this thread's kept-alive connection; once more if that had been closed meanwhile."""
         connection = self._connections.get(threading.get_ident())
         if connection is None:
@@ -191,6 +202,11 @@ class Server:
                 return Answer(response.status, response.headers, response.read())
             finally:
                 response.close()
+
+    def send_and_leave(self, sent: bytes) -> None:
+        """Send these bytes and close the connection, as a client does that dies."""
+        with socket.create_connection(("127.0.0.1", self.port), timeout=20) as connection:
+            connection.sendall(sent)
 
     def hang_up(self) -> None:
         """Close every connection of this client."""
@@ -248,6 +264,11 @@ def body(**changes: Any) -> dict[str, Any]:
         "risk_level": "GREEN",
     }
     return {name: value for name, value in (valid | changes).items() if value is not ABSENT}
+
+
+def words(text: str) -> list[str]:
+    """Return the words of *text*: long lists of names are easier to read so."""
+    return text.split()
 
 
 def unique(prefix: str = "x") -> str:

@@ -10,12 +10,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from eventlog.canonical import sha256_json
-from tests.server import BASE, FEW, JSON, TEXT, Server, body, canonical, digest, fresh_id, refused
+from tests.server import BASE, FEW, JSON, TEXT, Server, body, canonical, digest, fresh_id, refused, words
 
-CONTEXT = (
+CONTEXT = words(
     "event_type session_id batch_label workflow_session_id workflow_mode tool_kind material_id machine_id "
     "parent_run_id engine_version toolchain_version post_processor_version config_fingerprint"
-).split()
+)
 
 
 def test_a_create_answers_201_with_the_artifact_that_a_get_then_serves(server: Server) -> None:
@@ -44,7 +44,9 @@ def test_what_was_sent_is_what_is_kept(server: Server) -> None:
     run = server.create(**sent)
     for name in ("mode", "tool_id", "status", "request_summary", "feasibility"):
         assert run[name] == sent[name]
-    assert run["decision"] == {name: sent[name] for name in ("risk_level", "score", "block_reason", "warnings", "details")}
+    assert run["decision"] == {
+        name: sent[name] for name in ("risk_level", "score", "block_reason", "warnings", "details")
+    }
 
 
 def test_an_id_is_minted_when_the_client_names_none(server: Server) -> None:
@@ -62,7 +64,7 @@ def test_the_client_may_name_its_own_id(server: Server) -> None:
 
 def test_null_for_an_optional_field_means_absent(server: Server) -> None:
     """Also inside `outputs`, `hashes`, `exception` and `context`."""
-    optional = "score block_reason warnings details outputs toolpaths hashes exception context meta run_id".split()
+    optional = words("score block_reason warnings details outputs toolpaths hashes exception context meta run_id")
     plain = server.create()
     nulls = server.create(**dict.fromkeys(optional))
     inner = server.create(
@@ -142,7 +144,7 @@ def test_payloads_are_hashed_by_their_canonical_form(server: Server, payload: ob
     assert canonical(run["outputs"]["opplan_json"]) == canonical(payload)
 
 
-@pytest.mark.parametrize("text", ["", "G0 X0\n", "(früh – spät)\r\nG1 X1.5 😀"])
+@pytest.mark.parametrize("text", ["", "G0 X0\n", "(früh \u2013 spät)\r\nG1 X1.5 😀"])
 def test_gcode_is_hashed_as_utf8_text(server: Server, text: str) -> None:
     """The text itself is hashed, not its JSON form."""
     run = server.create(outputs={"gcode_text": text})

@@ -1,0 +1,56 @@
+# Needs Python 3.11 or later and a network for packages; everything goes into .venv.
+#   make run ARGS="--port 8081"    make test ARGS="-k settings"    make PYTHON=python3.12 check
+
+PYTHON ?= python3
+ARGS ?=
+JOBS ?= auto
+
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-warn-script-location
+
+.DEFAULT_GOAL := run
+.NOTPARALLEL:
+.DELETE_ON_ERROR:
+.PHONY: run test check bench strace clean
+
+run: $(VENV)/.installed-run
+	exec $(BIN)/runlog serve --data-dir var $(ARGS)
+
+# Worker processes start late and the slowest files last, hence worksteal.
+test: $(VENV)/.installed-test strace
+	$(BIN)/python -m pytest -q -ra -n $(JOBS) --maxprocesses 4 --dist worksteal --cov --cov-branch --cov-report=term $(ARGS)
+
+check: $(VENV)/.installed-dev
+	$(BIN)/python -m ruff format --check .
+	$(BIN)/python -m ruff check .
+	$(BIN)/python -m mypy --strict
+
+bench: $(VENV)/.installed-run
+	$(BIN)/python -m bench $(ARGS)
+
+# The tests that fail the disk under a real process leave themselves out without it, each with its reason.
+strace:
+	@command -v strace >/dev/null || { test "$$(id -u)" = 0 && command -v apt-get >/dev/null && \
+		export DEBIAN_FRONTEND=noninteractive && \
+		{ apt-get install -qq -y strace || { apt-get update -qq && apt-get install -qq -y strace; }; } >/dev/null 2>&1; } || \
+		echo "strace is missing and could not be installed (that needs Debian and root): the tests marked" \
+			"'strace', which make the disk fail under a real process, are left out."
+
+# Installed anew when what is to be installed has changed; one stamp for each set of packages.
+$(VENV)/.installed-run: EXTRA :=
+$(VENV)/.installed-test: EXTRA := [test]
+$(VENV)/.installed-dev: EXTRA := [dev]
+$(VENV)/.installed-%: pyproject.toml constraints.txt $(BIN)/python
+	$(PIP) --constraint constraints.txt --editable ".$(EXTRA)"
+	@touch $@
+
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "Runlog needs Python 3.11 or later: name it with make PYTHON=..."; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+
+# Never var/: that is data.
+clean:
+	rm -rf $(VENV) build dist *.egg-info .coverage .coverage.* .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	find eventlog projections api tests bench -name __pycache__ -type d -prune -exec rm -rf {} +

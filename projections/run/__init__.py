@@ -1,0 +1,1 @@
+"""What a run is: model, events, decide, fold, diff. All pure."""
