@@ -194,4 +194,3 @@ def _written(taking: _Taking, tail: Tail, segment_bytes_max: int, taken: int) ->
         taking.outcomes.append((append, Appended(first, own[-1].seq, revision, own)))
     grown = evolve(tail, next_seq=last + 1, time_us=taking.time_us, segment=segment, segment_bytes=offset)
     return Batch(grown, start, data, events, taking.outcomes, taken)
-

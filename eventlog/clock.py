@@ -32,7 +32,8 @@ class SystemClock:
 
 def time_text(us: int) -> str:
     """Return *us* as RFC 3339 text: `2026-01-05T05:07:16.690677Z`."""
-    return (_EPOCH + timedelta(microseconds=us)).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+    moment = _EPOCH + timedelta(microseconds=us)
+    return moment.isoformat(timespec="microseconds").removesuffix("+00:00") + "Z"
 
 
 def time_us(text: str) -> int:

@@ -145,7 +145,9 @@ class RevisionConflict(EventLogError):
 
     @property
     def message(self) -> str:
-        return f"Stream {self.stream} is at revision {self.actual}, not {self.expected}; read it again and decide again."
+        return (
+            f"Stream {self.stream} is at revision {self.actual}, not {self.expected}; read it again and decide again."
+        )
 
 
 @frozen

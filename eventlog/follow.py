@@ -40,7 +40,9 @@ class Follower:
     def _segment(self, end: End) -> int:
         """Return the segment of the next event: the present one, or the next when it is read to its end."""
         current = self.at.segment
-        if current is not None and (current == end.segment or self.at.offset < (self._disk.size(segment_path(current)) or 0)):
+        if current is not None and (
+            current == end.segment or self.at.offset < (self._disk.size(segment_path(current)) or 0)
+        ):
             return current
         later = [n for n in segment_numbers(self._disk.names(SEGMENTS)) if current is None or n > current]
         if not later:

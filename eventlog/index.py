@@ -68,7 +68,9 @@ class Index:
 
     def end(self) -> End:
         """Return where the saved part ends."""
-        row = self._reading.execute("SELECT seq, segment, offset + length FROM event ORDER BY seq DESC LIMIT 1").fetchone()
+        row = self._reading.execute(
+            "SELECT seq, segment, offset + length FROM event ORDER BY seq DESC LIMIT 1"
+        ).fetchone()
         return End(row[0] + 1, row[1], row[2]) if row else End()
 
     def segment_ends(self) -> dict[int, int]:

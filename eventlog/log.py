@@ -1,8 +1,8 @@
 """The log: open, append, read, read a stream, close. What it says is durable, is.
 
-    log = Log.open(data_dir)
-    appended = await log.append([log.draft(...)], Stream.ABSENT, origin)
-    log.read(appended.first).data
+log = Log.open(data_dir)
+appended = await log.append([log.draft(...)], Stream.ABSENT, origin)
+log.read(appended.first).data
 """
 
 import asyncio
@@ -67,15 +67,21 @@ class Log:
         """
         data_dir.mkdir(parents=True, exist_ok=True)
         lock = WriterLock(data_dir)
+        index_path = data_dir / "index.sqlite"
+        index_exists = index_path.exists()
+        index: Index | None = None
         try:
             clock = clock or SystemClock()
             disk = disk or PosixDisk(data_dir)
-            index_path = data_dir / "index.sqlite"
-            identity = read_identity(disk) or make_log(disk, clock, index_exists=index_path.exists())
+            identity = read_identity(disk) or make_log(disk, clock, index_exists=index_exists)
             index = Index(index_path, identity.log_id)
             log = cls(disk, index, identity, clock, lock)
             log._writer = Writer(disk, index, clock, recover(disk, index, clock), limits or Limits(), log._committed)
         except BaseException:
+            if index is not None:
+                index.close()
+                if not index_exists:  # a log that does not open is left as it was found
+                    index_path.unlink(missing_ok=True)
             lock.release()
             raise
         log._saver = asyncio.create_task(log._save_index(), name="log-index")
@@ -115,6 +121,10 @@ class Log:
     def on_commit(self, listener: Callable[[Batch], None]) -> None:
         """Have *listener* called with each batch once it is durable, before its appends are answered."""
         self._listeners.append(listener)
+
+    def on_fsync(self, listener: Callable[[float], None]) -> None:
+        """Have *listener* called with how long each commit took to reach the disk (seconds)."""
+        self._writer.on_fsync = listener
 
     def draft(self, event_type: str, stream: str, data: dict[str, Any], origin: Origin) -> Draft:
         """Return a draft of an event of this log (see `event.draft`)."""

@@ -112,11 +112,14 @@ def recover(disk: Disk, index: Index, clock: Clock) -> Tail:
     if segments:
         last = segments[-1]
         start = known.offset if known.segment == last else 0
-        rewrite(disk, last, start, found.end.offset if found.end.segment == last else start)
+        end = found.end.offset if found.end.segment == last else start
+        if found.end.segment == last and (disk.size(segment_path(last)) or 0) > end:
+            disk.truncate(segment_path(last), end)  # NULs, or readers would meet them once the segment is finished
+        rewrite(disk, last, start, end)
     _index_beyond(disk, index, segments, known)
     for number in segments[:-1]:
         disk.make_readonly(segment_path(number))
-    return _tail(disk, index, found.end, segments)
+    return _tail(disk, index, found.end.next_seq)
 
 
 def _without_empty(disk: Disk, segments: list[int], end: End) -> list[int]:
@@ -156,9 +159,18 @@ def index_events(index: Index, events: Iterable[Recorded]) -> None:
         index.end_save()
 
 
-def _tail(disk: Disk, index: Index, end: End, segments: list[int]) -> Tail:
-    """Return the tail; its time is that of the last event that can be read."""
-    for seq in range(end.next_seq - 1, max(-1, end.next_seq - 1000), -1):
+def _tail(disk: Disk, index: Index, next_seq: int) -> Tail:
+    """Return the tail: it ends where the last event does, though an empty segment was removed behind it."""
+    last = index.place(next_seq - 1)
+    if last is None:
+        return Tail()
+    return Tail(next_seq, _last_time(disk, index, next_seq, last.segment), last.segment, last.offset + last.length)
+
+
+def _last_time(disk: Disk, index: Index, next_seq: int, segment: int) -> int:
+    """Return the time of the last event that can be read, but none before the day of *segment*."""
+    day_start = time_us(f"{segment_name(segment)[:10]}T00:00:00Z")
+    for seq in range(next_seq - 1, max(-1, next_seq - 1000), -1):
         place = index.place(seq)
         if place is None:
             continue
@@ -166,6 +178,5 @@ def _tail(disk: Disk, index: Index, end: End, segments: list[int]) -> Tail:
             frame = decode(disk.read(segment_path(place.segment), place.offset, place.length))
         except BadFrame:
             continue
-        last = time_us(json.loads(frame.event)["time"]) + (end.next_seq - 1 - seq)
-        return Tail(end.next_seq, last, segments[-1], end.offset)
-    return Tail(end.next_seq, 0, segments[-1] if segments else None, end.offset if segments else 0)
+        return max(day_start, time_us(json.loads(frame.event)["time"]) + (next_seq - 1 - seq))
+    return day_start

@@ -113,7 +113,9 @@ class BatchScan:
         else:
             first, last = (min(frame.first, expected_seq) if self.mid_batch else expected_seq), frame.last
         if frame.seq != expected_seq or (frame.first, frame.last) != (first, last) or last < frame.seq:
-            self.fault = f"seq {expected_seq} of its batch was expected, found {frame.seq} ({frame.first} to {frame.last})"
+            self.fault = (
+                f"seq {expected_seq} of its batch was expected, found {frame.seq} ({frame.first} to {frame.last})"
+            )
             return False
         self.mid_batch = False
         self._batch.append(Placed(frame, Place(self.segment, self._offset, len(line))))

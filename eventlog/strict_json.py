@@ -85,10 +85,11 @@ def parse_own(text: bytes) -> Any:
 def _is_certainly_strict(text: bytes, value: Any) -> bool:
     """Tell by counting, without a walk: no large integer, no deep nesting, as many keys written as kept.
 
-    A key is a `":`. Inside a string that can stand only as `\\":`, or come from an escape; where
-    either occurs, or where blanks stand before a colon, the answer is "not certain".
+    A key is a `":`. Inside a string that can stand only as `\\":`, or come from an escape (a colon
+    written `\\u003a` right after the quote is counted in what is kept, not in *text*); where either
+    occurs, or where blanks stand before a colon, the answer is "not certain".
     """
-    if _NINETEEN_DIGITS in text.translate(_ONLY_DIGITS) or b'\\":' in text:
+    if _NINETEEN_DIGITS in text.translate(_ONLY_DIGITS) or b'\\":' in text or b"\\u003" in text:
         return False
     if text.count(b"{") + text.count(b"[") > NESTING_MAX and _nesting(text) > NESTING_MAX:
         return False

@@ -57,6 +57,8 @@ class Writer:
         """Start from *tail*, which recovery has made durable; *on_commit* hears of each durable batch."""
         self._disk, self._index, self._clock, self._limits = disk, index, clock, limits
         self._on_commit = on_commit
+        self.on_fsync: Callable[[float], None] | None = None
+        """Hears how long each write with its fsync took (seconds)."""
         self.tail = tail
         self.halted: LogHalted | None = None
         self.queued_bytes = 0
@@ -128,7 +130,10 @@ class Writer:
             try:
                 batch = self._decide(waiting)
                 if batch.data:
+                    started = loop.time()
                     await loop.run_in_executor(self._thread, self._commit, batch)
+                    if self.on_fsync:
+                        self.on_fsync(loop.time() - started)
             except EventLogError as error:
                 if isinstance(error, LogHalted):
                     self.halted = error

@@ -68,11 +68,11 @@ _COLUMN_TYPES = {
 
 
 def _schema() -> str:
-    columns = ", ".join(f"{name} {_COLUMN_TYPES.get(name, 'TEXT' if name not in _NUMBERS else 'INTEGER')}" for name in COLUMNS)
+    columns = ", ".join(
+        f"{name} {_COLUMN_TYPES.get(name, 'TEXT' if name not in _NUMBERS else 'INTEGER')}" for name in COLUMNS
+    )
     indexes = ["CREATE INDEX run_by_time ON run (withdrawn, created_us, run_id);"]
-    indexes += [
-        f"CREATE INDEX run_by_{name} ON run (withdrawn, {name}, created_us, run_id);" for name in PLAIN_FILTERS
-    ]
+    indexes += [f"CREATE INDEX run_by_{name} ON run (withdrawn, {name}, created_us, run_id);" for name in PLAIN_FILTERS]
     indexes += [
         f"CREATE INDEX run_by_{name} ON run (withdrawn, {name}, created_us, run_id) WHERE {name} IS NOT NULL;"
         for name in CONTEXT_FILTERS

@@ -158,16 +158,16 @@ class Query:
             left = CANDIDATES_MAX - count
             if left <= 0:
                 break
-            count += self._db.execute(f"SELECT count(*) FROM (SELECT 1 {statement} LIMIT ?)", (*values, left)).fetchone()[0]  # noqa: S608
+            count += self._db.execute(
+                f"SELECT count(*) FROM (SELECT 1 {statement} LIMIT ?)", (*values, left)
+            ).fetchone()[0]  # noqa: S608
         return count
 
-    def _merged(
-        self, driver: "_Driver", filters: Filters, after: Key | None, limit: int
-    ) -> list[tuple[int, str, int]]:
+    def _merged(self, driver: "_Driver", filters: Filters, after: Key | None, limit: int) -> list[tuple[int, str, int]]:
         """Return the first *limit* keys of all branches together, in the order of pages."""
         merged: list[tuple[int, str, int]] = []
         for statement, values in driver.branches(filters, after):
-            ordered = f"SELECT created_us, run_id, id {statement} ORDER BY created_us DESC, run_id DESC LIMIT ?"  # noqa: S608
+            ordered = f"SELECT created_us, run_id, id {statement} ORDER BY created_us DESC, run_id DESC LIMIT ?"
             merged += self._db.execute(ordered, (*values, limit)).fetchall()
             if len(merged) > 4 * limit:
                 merged = sorted(merged, reverse=True)[:limit]

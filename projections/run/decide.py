@@ -119,7 +119,9 @@ def _outputs(given: Outputs, run_id: str) -> tuple[dict[str, Any], dict[str, str
             continue
         if outputs[f"{kind}_path"] is not None:
             faults.append(
-                Fault(f"$.outputs.{kind}_path", f"must be absent: {inline} is so large that it is kept as an attachment")
+                Fault(
+                    f"$.outputs.{kind}_path", f"must be absent: {inline} is so large that it is kept as an attachment"
+                )
             )
         outputs[inline] = None
         outputs[f"{kind}_path"] = f"attachments/{digest}"

@@ -1,0 +1,176 @@
+"""What can go wrong at the way in, beside what the log and the run refuse themselves."""
+
+from typing import ClassVar
+
+from attrs import frozen
+
+from eventlog.errors import RunlogError
+
+
+@frozen
+class ProjectionBehind(RunlogError):
+    """A read would be older than a write that was acknowledged before it came."""
+
+    code: ClassVar[str] = "PROJECTION_BEHIND"
+    projection: str
+    position: int
+    head: int
+    retry_after_s: int = 1
+
+    @property
+    def message(self) -> str:
+        return (
+            f"The {self.projection} stands at event {self.position} and the log at {self.head}. Ask again in a moment, "
+            "or with ?stale=ok for what there is; /readyz tells whether it is catching up or has stopped."
+        )
+
+
+@frozen
+class AttachmentNotFound(RunlogError):
+    """The run has no such attachment, or its bytes are gone."""
+
+    code: ClassVar[str] = "ATTACHMENT_NOT_FOUND"
+    run_id: str
+    sha256: str
+
+    @property
+    def message(self) -> str:
+        return (
+            f"Run {self.run_id} has no attachment {self.sha256[:80]!r}, or its bytes are missing from the store. See "
+            f"/api/rmos/runs/{self.run_id}/attachments; uploading the same bytes again restores them."
+        )
+
+
+@frozen
+class NotFound(RunlogError):
+    """No route has this path."""
+
+    code: ClassVar[str] = "NOT_FOUND"
+    path: str
+
+    @property
+    def message(self) -> str:
+        return f"There is nothing at {self.path[:200]}. The runs are at /api/rmos/runs."
+
+
+@frozen
+class MethodNotAllowed(RunlogError):
+    """The path is there, but not for this method."""
+
+    code: ClassVar[str] = "METHOD_NOT_ALLOWED"
+    method: str
+    allow: tuple[str, ...]
+
+    @property
+    def message(self) -> str:
+        return (
+            f"{self.method} is not possible here; use {' or '.join(self.allow)}. What is recorded is never changed: a "
+            "correction is a new event."
+        )
+
+
+@frozen
+class Forbidden(RunlogError):
+    """The request comes from, or goes by, a name that this server does not answer to."""
+
+    code: ClassVar[str] = "FORBIDDEN"
+    header: str
+    value: str
+
+    @property
+    def message(self) -> str:
+        return (
+            f"The {self.header} {self.value[:120]!r} is not one that this server answers to. Use the address that it "
+            "printed at start, or start it with --allowed-host."
+        )
+
+
+@frozen
+class BodyTooLarge(RunlogError):
+    """The body is above the bound of its route."""
+
+    code: ClassVar[str] = "BODY_TOO_LARGE"
+    bytes_max: int
+
+    @property
+    def message(self) -> str:
+        return (
+            f"The body is larger than {self.bytes_max} bytes; nothing was recorded. Send large payloads as attachments "
+            "(POST /api/rmos/runs/{id}/attachments)."
+        )
+
+
+@frozen
+class UnsupportedMediaType(RunlogError):
+    """The body is of a type, or in an encoding, that the route does not read."""
+
+    code: ClassVar[str] = "UNSUPPORTED_MEDIA_TYPE"
+    header: str
+    value: str
+
+    @property
+    def message(self) -> str:
+        given = f"{self.header} {self.value[:120]!r}" if self.value else f"no {self.header}"
+        return f"The request has {given}; send plain JSON with Content-Type: application/json and no Content-Encoding."
+
+
+@frozen
+class RequestTimeout(RunlogError):
+    """The body stopped coming."""
+
+    code: ClassVar[str] = "REQUEST_TIMEOUT"
+    idle_s: float
+
+    @property
+    def message(self) -> str:
+        return f"No byte of the body came for {self.idle_s:g} s, so the request was ended; nothing was recorded. Send it again."
+
+
+@frozen
+class RangeNotSatisfiable(RunlogError):
+    """The range lies outside the attachment."""
+
+    code: ClassVar[str] = "RANGE_NOT_SATISFIABLE"
+    range: str
+    size_bytes: int
+
+    @property
+    def message(self) -> str:
+        return f"The range {self.range[:80]!r} does not lie in the {self.size_bytes} bytes of this attachment."
+
+
+@frozen
+class BadRequest(RunlogError):
+    """What came is not HTTP that can be answered."""
+
+    code: ClassVar[str] = "MALFORMED_REQUEST"
+    reason: str
+
+    @property
+    def message(self) -> str:
+        return f"The request could not be read as HTTP/1.1: {self.reason}. Correct it and send it again."
+
+
+@frozen
+class HeadersTooLarge(RunlogError):
+    """The request line or a header field is too long."""
+
+    code: ClassVar[str] = "HEADERS_TOO_LARGE"
+
+    @property
+    def message(self) -> str:
+        return "The request line or the headers are too large (8,190 bytes each). Send shorter ones."
+
+
+@frozen
+class Internal(RunlogError):
+    """A fault of Runlog's own; the log line of this request id has the details."""
+
+    code: ClassVar[str] = "INTERNAL"
+
+    @property
+    def message(self) -> str:
+        return (
+            "Runlog met a fault of its own. If this was a write, repeat it with the same Idempotency-Key; and tell the "
+            "operator the request_id, which finds the details in the server's log."
+        )

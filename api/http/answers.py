@@ -1,0 +1,79 @@
+"""JSON answers: compressed where asked, conditional where they have an ETag."""
+
+import asyncio
+import zlib
+from collections.abc import Mapping
+
+from aiohttp import web
+
+from api.http.inputs import LARGE_BYTES
+from api.service import Outcome, View
+
+COMPRESS_BYTES_MIN = 1024
+
+
+async def answer(
+    request: web.BaseRequest,
+    body: bytes,
+    *,
+    status: int = 200,
+    etag: str | None = None,
+    headers: Mapping[str, str] | None = None,
+) -> web.Response:
+    """Return *body*, which is JSON; 304 where the client has it already."""
+    told = {"Content-Type": "application/json", "Vary": "Accept-Encoding", **(headers or {})}
+    compress = len(body) > COMPRESS_BYTES_MIN and _takes_gzip(request)
+    if etag is not None:
+        told["ETag"] = f"W/{etag}" if compress else etag
+        if request.method in ("GET", "HEAD") and _has(request, etag):
+            del told["Content-Type"]
+            return web.Response(status=304, headers=told)
+    if compress:
+        body = await asyncio.to_thread(_gzip, body) if len(body) > LARGE_BYTES else _gzip(body)
+        told["Content-Encoding"] = "gzip"
+    return web.Response(status=status, body=body, headers=told)
+
+
+async def view_answer(request: web.BaseRequest, view: View, headers: Mapping[str, str] | None = None) -> web.Response:
+    """Return a run."""
+    return await answer(request, view.json, etag=view.etag, headers=headers)
+
+
+async def outcome_answer(
+    request: web.BaseRequest, outcome: Outcome, *, status: int, body: bytes | None = None, location: str | None = None
+) -> web.Response:
+    """Return what a command led to: the run, or *body*."""
+    headers: dict[str, str] = {}
+    if location is not None:
+        headers["Location"] = location
+    if outcome.position is not None:
+        headers["X-Log-Position"] = str(outcome.position)
+    if outcome.replayed:
+        headers["Idempotency-Replayed"] = "true"
+    body = outcome.view.json if body is None else body
+    return await answer(request, body, status=status, etag=outcome.view.etag, headers=headers)
+
+
+def _takes_gzip(request: web.BaseRequest) -> bool:
+    accepted = request.headers.get("Accept-Encoding")
+    if not accepted:
+        return False
+    wanted: dict[str, bool] = {}
+    for part in accepted.lower().split(","):
+        name, _, quality = part.partition(";")
+        wanted[name.strip()] = quality.replace(" ", "") not in ("q=0", "q=0.0", "q=0.00", "q=0.000")
+    return wanted.get("gzip", wanted.get("*", False))
+
+
+def _has(request: web.BaseRequest, etag: str) -> bool:
+    """Tell whether If-None-Match names *etag*; by RFC 9110 weakly, so a compressed one counts too."""
+    given = request.headers.get("If-None-Match")
+    if given is None:
+        return False
+    tags = [tag.strip().removeprefix("W/") for tag in given.split(",")]
+    return "*" in tags or etag in tags
+
+
+def _gzip(body: bytes) -> bytes:
+    packer = zlib.compressobj(6, zlib.DEFLATED, 31)
+    return packer.compress(body) + packer.flush()

@@ -1,0 +1,149 @@
+"""The application: routes, and the one guard that every request passes."""
+
+from collections.abc import Awaitable, Callable
+from functools import lru_cache
+from ipaddress import ip_address
+from urllib.parse import urlsplit
+
+import structlog
+from aiohttp import web
+
+from api.errors import Forbidden, Internal, MethodNotAllowed
+from api.http import attachments, health, listing, runs
+from api.http.inputs import BASE, REQUEST_ID, SERVICE, request_id_of
+from api.http.problems import of_aiohttp, problem
+from api.service import Service
+from eventlog.errors import RunlogError
+
+logger = structlog.get_logger("api.http")
+
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+# Fixed routes stand before patterns: `diff` and `verify` are never read as ids.
+_RUN = f"{BASE}/runs/{{run_id}}"
+ROUTES = (
+    ("GET", "/healthz", health.healthz),
+    ("GET", "/readyz", health.readyz),
+    ("GET", "/metrics", health.metrics),
+    ("POST", f"{BASE}/runs", runs.create),
+    ("GET", f"{BASE}/runs", listing.list_runs),
+    ("GET", f"{BASE}/runs/diff", runs.compare),
+    ("GET", _RUN, runs.read),
+    ("GET", f"{_RUN}/download", runs.download),
+    ("GET", f"{_RUN}/events", runs.run_events),
+    ("GET", f"{_RUN}/advisories", runs.advisories),
+    ("POST", f"{_RUN}/attach-advisory", runs.attach_advisory),
+    ("POST", f"{_RUN}/explanation", runs.set_explanation),
+    ("POST", f"{_RUN}/attachments", attachments.upload),
+    ("GET", f"{_RUN}/attachments", attachments.list_attachments),
+    ("GET", f"{_RUN}/attachments/verify", attachments.verify),
+    ("GET", f"{_RUN}/attachments/{{sha256}}", attachments.read),
+    ("GET", f"{_RUN}/attachments/{{sha256}}/download", attachments.download),
+)
+
+_CHANGING = frozenset({"PATCH", "PUT", "DELETE"})
+_SAFE_HEADERS = {
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
+    "Referrer-Policy": "no-referrer",
+    "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
+}
+
+
+def make_app(service: Service) -> web.Application:
+    """Return the application that serves *service*."""
+    hosts = frozenset(name.lower() for name in (service.settings.host, *service.settings.allowed_host))
+    metrics = health.Metrics()
+    metrics.watch(service)
+    app = web.Application(middlewares=[_guard(hosts, metrics)])
+    app[SERVICE], app[health.METRICS] = service, metrics
+    app.on_response_prepare.append(_mark)
+    for method, path, handler in ROUTES:
+        if method == "GET":
+            app.router.add_get(path, handler)
+        else:
+            app.router.add_route(method, path, handler)
+    return app
+
+
+async def _mark(request: web.BaseRequest, response: web.StreamResponse) -> None:
+    headers = response.headers
+    headers["X-Request-Id"] = request.get(REQUEST_ID, "")
+    for name, value in _SAFE_HEADERS.items():
+        headers.setdefault(name, value)
+
+
+def _guard(
+    hosts: frozenset[str], metrics: health.Metrics
+) -> Callable[[web.Request, Handler], Awaitable[web.StreamResponse]]:
+    """Return the middleware: who may ask, which id the request has, and what becomes of errors."""
+
+    @web.middleware
+    async def guard(request: web.Request, handler: Handler) -> web.StreamResponse:
+        request_id = request[REQUEST_ID] = request_id_of(request)
+        structlog.contextvars.bind_contextvars(request_id=request_id)
+        response: web.StreamResponse
+        try:
+            _check_sender(request, hosts)
+            _check_method(request)
+            response = await handler(request)
+        except RunlogError as error:
+            response = problem(error, request_id)
+        except web.HTTPException as error:
+            response = problem(of_aiohttp(error, request), request_id)
+        except ConnectionError:
+            raise  # the client is gone: there is nobody to answer
+        except Exception:
+            logger.exception("http.failed", method=request.method, path=request.path)
+            response = problem(Internal(), request_id)
+        route = request.match_info.route.resource
+        metrics.count(request.method[:16], route.canonical if route else "unknown", response.status)
+        return response
+
+    return guard
+
+
+def _check_sender(request: web.Request, hosts: frozenset[str]) -> None:
+    """Refuse a request that a page elsewhere may have sent.
+
+    Raises:
+        Forbidden: `Host` is not ours, or a POST comes from another origin.
+
+    """
+    host = request.headers.get("Host", "")
+    if not _is_ours(host, hosts):
+        raise Forbidden("Host", host)
+    if request.method == "POST":
+        origin = request.headers.get("Origin")
+        if origin is not None and urlsplit(origin)[:2] != (request.scheme, host):
+            raise Forbidden("Origin", origin)
+        if request.headers.get("Sec-Fetch-Site") == "cross-site":
+            raise Forbidden("Sec-Fetch-Site", "cross-site")
+
+
+@lru_cache(256)
+def _is_ours(host: str, hosts: frozenset[str]) -> bool:
+    try:
+        name = urlsplit(f"//{host}").hostname or ""
+    except ValueError:
+        return False
+    if name in hosts or name == "localhost":
+        return True
+    try:
+        return ip_address(name).is_loopback
+    except ValueError:
+        return False
+
+
+def _check_method(request: web.Request) -> None:
+    """Refuse to change anything under the base, whatever the path.
+
+    Raises:
+        MethodNotAllowed: PATCH, PUT or DELETE.
+
+    """
+    if request.method in _CHANGING and (request.path == BASE or request.path.startswith(BASE + "/")):
+        unrouted = request.match_info.http_exception
+        known = isinstance(unrouted, web.HTTPMethodNotAllowed)
+        allowed = tuple(sorted(unrouted.allowed_methods)) if known else ("GET", "HEAD")  # type: ignore[union-attr]
+        raise MethodNotAllowed(request.method, allowed)

@@ -1,0 +1,215 @@
+"""Attachments: bytes that belong to a run, streamed in constant memory, never changed."""
+
+import asyncio
+import base64
+import binascii
+import re
+from collections.abc import AsyncIterator
+from typing import Any
+from urllib.parse import quote
+
+import aiofiles
+from aiohttp import web
+
+from api.errors import AttachmentNotFound, BodyTooLarge, RangeNotSatisfiable
+from api.http.answers import answer, outcome_answer
+from api.http.inputs import BASE, SERVICE, check_not_encoded, next_chunk, origin_of, params
+from api.http.runs import stale_headers
+from api.http.wire import has_controls
+from api.service import View, logger
+from eventlog.blobs import BlobMismatch
+from eventlog.canonical import canonical
+from eventlog.strict_json import Fault
+from projections.run import events
+from projections.run.decide import decide_attachment
+from projections.run.errors import HashMismatch, InvalidCommand, RunNotFound
+from projections.run.events import is_run_id
+from projections.run.model import AddAttachment, RunState
+
+CHUNK_BYTES = 256 * 1024
+_DIGEST = re.compile(r"sha-256=:([A-Za-z0-9+/=]+):", re.ASCII)
+_RANGE = re.compile(r"bytes=(\d{0,18})-(\d{0,18})", re.ASCII)
+
+
+async def upload(request: web.Request) -> web.Response:
+    """POST /runs/{id}/attachments: the raw bytes are the body; the blob is durable before its event is."""
+    service, run_id = request.config_dict[SERVICE], request.match_info["run_id"]
+    settings = service.settings
+    if (request.content_length or 0) > settings.attachment_bytes_max:
+        raise BodyTooLarge(settings.attachment_bytes_max)
+    check_not_encoded(request)
+    query = params(request, "kind", "filename")
+    mime = request.headers.get("Content-Type", "application/octet-stream")
+    expected = _checked(request, query, mime)
+
+    async def chunks() -> AsyncIterator[bytes]:
+        while not request.content.at_eof():
+            yield await next_chunk(request, settings.idle_timeout_s)
+
+    await service.fresh()
+    if "Idempotency-Key" not in request.headers:
+        service.view(run_id)  # a body for a run that is not there need not be stored first
+    try:
+        blob = await service.blobs.put(chunks(), bytes_max=settings.attachment_bytes_max, expected_sha256=expected)
+    except BlobMismatch as error:
+        raise HashMismatch((Fault("Content-Digest", str(error)),)) from None
+    origin = await origin_of(request, query, {"sha256": blob.sha256, "mime": mime})
+    command = AddAttachment(blob.sha256, query["kind"], mime, query.get("filename", blob.sha256), blob.size_bytes)
+
+    def decide(state: RunState) -> dict[str, Any] | None:
+        attachment = decide_attachment(state, run_id, command)
+        return None if attachment is None else {"attachment": attachment}
+
+    outcome = await service.add(run_id, events.ATTACHMENT_ADDED, decide, origin)
+    facts = _facts(outcome.view, blob.sha256)
+    if outcome.events and not outcome.replayed:
+        logger.info(
+            "attachment.added", run_id=run_id, sha256=blob.sha256, size_bytes=blob.size_bytes, seq=outcome.position
+        )
+    status = 201 if outcome.events else 200
+    location = f"{BASE}/runs/{run_id}/attachments/{blob.sha256}" if outcome.events else None
+    return await outcome_answer(request, outcome, status=status, body=canonical(facts), location=location)
+
+
+def _checked(request: web.Request, query: dict[str, str], mime: str) -> str | None:
+    """Refuse what is wrong with the metadata; return the digest that the client promises, in hex."""
+    faults: list[Fault] = []
+    if "kind" not in query:
+        faults.append(Fault("?kind", "is required: what the attachment is, such as gcode or preview"))
+    elif len(query["kind"]) > 64 or has_controls(query["kind"]):
+        faults.append(Fault("?kind", "must have at most 64 characters, none of them a control character"))
+    filename = query.get("filename", "")
+    if len(filename) > 255 or has_controls(filename) or "/" in filename or "\\" in filename:
+        faults.append(Fault("?filename", "must have at most 255 characters, no slashes and no control characters"))
+    if len(mime) > 255 or not mime.isascii() or not mime.isprintable() or "/" not in mime:
+        faults.append(Fault("Content-Type", "must be a media type, such as image/png"))
+    digest = request.headers.get("Content-Digest")
+    expected = None
+    if digest is not None:
+        expected = _hex_of(digest)
+        if expected is None:
+            faults.append(Fault("Content-Digest", "must be sha-256=:<base64 of 32 bytes>: (RFC 9530)"))
+    if faults:
+        raise InvalidCommand(tuple(faults))
+    return expected
+
+
+def _hex_of(digest: str) -> str | None:
+    for member in digest.split(","):
+        found = _DIGEST.fullmatch(member.strip())
+        if found:
+            try:
+                raw = base64.b64decode(found[1], validate=True)
+            except binascii.Error:
+                return None
+            return raw.hex() if len(raw) == 32 else None
+    return None
+
+
+async def list_attachments(request: web.Request) -> web.Response:
+    """GET /runs/{id}/attachments."""
+    view, headers = await _view(request)
+    rows = [
+        {**one, "download_url": f"{BASE}/runs/{view.run_id}/attachments/{one['sha256']}/download"}
+        for one in view.state.attachments or ()
+    ]
+    body = {"run_id": view.run_id, "attachments": rows, "count": len(rows)}
+    return await answer(request, canonical(body), etag=f'{view.etag[:-1]}-attachments"', headers=headers)
+
+
+async def read(request: web.Request) -> web.Response:
+    """GET /runs/{id}/attachments/{sha256}: its facts, and whether its bytes are there."""
+    view, headers = await _view(request)
+    facts = _facts(view, request.match_info["sha256"])
+    exists = request.config_dict[SERVICE].blobs.size(facts["sha256"]) == facts["size_bytes"]
+    body = {"run_id": view.run_id, "attachment": facts, "exists": exists}
+    return await answer(request, canonical(body), headers=headers)
+
+
+async def verify(request: web.Request) -> web.Response:
+    """GET /runs/{id}/attachments/verify: hash every blob again."""
+    view, headers = await _view(request)
+    blobs = request.config_dict[SERVICE].blobs
+    results = [
+        {
+            "sha256": one["sha256"],
+            "filename": one["filename"],
+            "valid": await blobs.verify(one["sha256"], one["size_bytes"]),
+        }
+        for one in view.state.attachments or ()
+    ]
+    body = {"run_id": view.run_id, "all_valid": all(one["valid"] for one in results), "results": results}
+    return await answer(request, canonical(body), headers=headers)
+
+
+async def download(request: web.Request) -> web.StreamResponse:
+    """GET /runs/{id}/attachments/{sha256}/download: the bytes, or a range of them."""
+    view, headers = await _view(request)
+    facts = _facts(view, request.match_info["sha256"])
+    digest, size = facts["sha256"], facts["size_bytes"]
+    blobs = request.config_dict[SERVICE].blobs
+    if blobs.size(digest) != size:
+        raise AttachmentNotFound(view.run_id, digest)
+    etag = f'"{digest}"'
+    headers |= {
+        "Content-Type": facts["mime"],
+        "Content-Disposition": f"attachment; filename*=UTF-8''{quote(facts['filename'], safe='')}",
+        "Accept-Ranges": "bytes",
+        "ETag": etag,
+        "Content-Security-Policy": "sandbox; default-src 'none'",
+        "Cache-Control": "private, max-age=31536000, immutable",
+    }
+    if etag in request.headers.get("If-None-Match", ""):
+        return web.Response(status=304, headers={"ETag": etag})
+    wanted = _range(request, size, etag)
+    start, end = wanted or (0, size)
+    if wanted:
+        headers["Content-Range"] = f"bytes {start}-{end - 1}/{size}"
+    response = web.StreamResponse(status=206 if wanted else 200, headers=headers)
+    response.content_length = end - start
+    await response.prepare(request)
+    if request.method != "HEAD":
+        async with aiofiles.open(blobs.path(digest), "rb") as file:
+            await file.seek(start)
+            left = end - start
+            while left and (chunk := await file.read(min(CHUNK_BYTES, left))):
+                left -= len(chunk)
+                await asyncio.wait_for(response.write(chunk), 60)
+    await response.write_eof()
+    return response
+
+
+def _range(request: web.Request, size: int, etag: str) -> tuple[int, int] | None:
+    """Return the one range that is asked for; None for the whole (many ranges, or none that can be read)."""
+    given = request.headers.get("Range")
+    if given is None or request.headers.get("If-Range", etag) != etag:
+        return None
+    found = _RANGE.fullmatch(given.strip())
+    if not found or found[1] == found[2] == "":
+        return None
+    if found[1] == "":
+        start, end = max(0, size - int(found[2])), size
+        start = size if int(found[2]) == 0 else start
+    else:
+        start, end = int(found[1]), min(int(found[2]) + 1 if found[2] else size, size)
+        if found[2] and int(found[2]) < start:
+            return None
+    if start >= size:
+        raise RangeNotSatisfiable(given, size)
+    return start, end
+
+
+async def _view(request: web.Request) -> tuple[View, dict[str, str]]:
+    service, run_id = request.config_dict[SERVICE], request.match_info["run_id"]
+    stale = bool(params(request, "stale"))
+    if not is_run_id(run_id):
+        raise RunNotFound(run_id)
+    await service.fresh(stale_ok=stale)
+    return service.view(run_id), stale_headers(service, stale=stale)
+
+
+def _facts(view: View, digest: str) -> dict[str, Any]:
+    for one in view.state.attachments or ():
+        if one["sha256"] == digest:
+            return dict(one)
+    raise AttachmentNotFound(view.run_id, digest)

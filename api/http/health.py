@@ -1,0 +1,150 @@
+"""/healthz, /readyz, /metrics: is the process alive, is the service whole, what does it do."""
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+import orjson
+import prometheus_client as prometheus
+from aiohttp import web
+from attrs import define, field
+
+from api.http.inputs import SERVICE
+from api.service import Service
+from eventlog.batch import Batch
+
+CLOCK_HELD_US_MAX = 5_000_000
+
+
+async def healthz(_request: web.Request) -> web.Response:
+    """Say that the process lives."""
+    return web.json_response({"status": "ok"})
+
+
+async def readyz(request: web.Request) -> web.Response:
+    """Say whether the service is whole: 503 only when it is unready."""
+    service = request.config_dict[SERVICE]
+    unready, degraded = _unready(service), _degraded(service)
+    status = "unready" if unready else "degraded" if degraded else "ready"
+    head = service.log.head
+    projections = {
+        name: {"position": one.position, "lag": max(0, head - one.position), "state": one.state}
+        for name, one in service.projections.standings.items()
+    }
+    body = {"status": status, "reasons": unready + degraded, "projections": projections}
+    return web.Response(status=503 if unready else 200, body=orjson.dumps(body), content_type="application/json")
+
+
+def _unready(service: Service) -> list[str]:
+    reasons: list[str] = []
+    if service.log.halted is not None:
+        reasons.append("the log is halted: a write or an fsync failed; restart the server")
+    for error in list(service.log.corrupt.values())[:5]:
+        reasons.append(
+            f"event {error.seq} (segment {error.segment}, byte {error.offset}) does not match its hash; run `runlog log verify`"
+        )
+    for one in service.projections.standings.values():
+        if one.error is not None:
+            reasons.append(f"projection {one.name} stopped at event {one.error['seq']}: {one.error['message']}")
+    for name, lag_s in service.projections.lags_s().items():
+        if lag_s > service.settings.projection_lag_max_s:
+            reasons.append(f"projection {name} is {lag_s:.0f} s behind the log")
+    for folder in (service.settings.data_dir, service.settings.runs_dir, service.settings.attachments_dir):
+        free = _free_bytes(folder)
+        if free is None:
+            reasons.append(f"the {folder.name} directory is gone")
+        elif free < service.settings.disk_free_bytes_min:
+            reasons.append(f"only {free} bytes are free for the {folder.name} directory; make space")
+    return reasons
+
+
+def _degraded(service: Service) -> list[str]:
+    if service.log.held_us > CLOCK_HELD_US_MAX:
+        held = service.log.held_us / 1e6
+        return [f"the clock stepped back: the log's time runs {held:.0f} s ahead of it until it has caught up"]
+    return []
+
+
+def _free_bytes(folder: Path) -> int | None:
+    try:
+        return shutil.disk_usage(folder).free
+    except OSError:
+        return None
+
+
+@define
+class Metrics:
+    """What is counted, in the form that Prometheus reads."""
+
+    registry: prometheus.CollectorRegistry = field(factory=prometheus.CollectorRegistry)
+    appends: prometheus.Counter = field(init=False)
+    batch_events: prometheus.Histogram = field(init=False)
+    requests: prometheus.Counter = field(init=False)
+    _children: dict[tuple[str, str, int], Any] = field(factory=dict)
+
+    def __attrs_post_init__(self) -> None:
+        """Make the series."""
+        self.appends = prometheus.Counter("runlog_appended_events", "Events appended", registry=self.registry)
+        self.batch_events = prometheus.Histogram(
+            "runlog_batch_events",
+            "Events in one commit",
+            buckets=(1, 2, 4, 8, 16, 32, 64, 128, 256, 1024, 4096),
+            registry=self.registry,
+        )
+        self.requests = prometheus.Counter(
+            "runlog_http_requests", "HTTP requests", ("method", "route", "status"), registry=self.registry
+        )
+
+    def count(self, method: str, route: str, status: int) -> None:
+        """Count one answer."""
+        child = self._children.get((method, route, status))
+        if child is None:
+            child = self._children[method, route, status] = self.requests.labels(method, route, str(status))
+        child.inc()
+
+    def watch(self, service: Service) -> None:
+        """Follow *service*: counters by its commits, gauges by asking when they are read."""
+        service.log.on_commit(self._committed)
+        fsync = prometheus.Histogram(
+            "runlog_fsync_seconds",
+            "Time of one write and fsync",
+            buckets=(0.0001, 0.0003, 0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1, 3),
+            registry=self.registry,
+        )
+        service.log.on_fsync(fsync.observe)
+        self._gauge("runlog_log_events", "Events in the log", lambda: service.log.head + 1)
+        self._gauge("runlog_queue_events", "Events that wait to be written", lambda: service.log.queued_events)
+        self._gauge(
+            "runlog_unindexed_events", "Events not yet in the saved index", lambda: service.log.unindexed_events
+        )
+        self._gauge(
+            "runlog_log_corrupt_events", "Events found not to match their hash", lambda: len(service.log.corrupt)
+        )
+        for name, one in service.projections.standings.items():
+            self._projection("position", name, lambda one=one: one.position)
+            self._projection("lag", name, lambda one=one: max(0, service.log.head - one.position))
+            self._projection("failed", name, lambda one=one: int(one.error is not None))
+        self._gauge(
+            "runlog_quarantined_files",
+            "Files found changed from outside since the start",
+            lambda: service.projections.standings["files"].quarantined,
+        )
+
+    def _committed(self, batch: Batch) -> None:
+        self.appends.inc(len(batch.events))
+        self.batch_events.observe(len(batch.events))
+
+    def _gauge(self, name: str, text: str, value: Any) -> None:
+        prometheus.Gauge(name, text, registry=self.registry).set_function(value)
+
+    def _projection(self, what: str, name: str, value: Any) -> None:
+        self._gauge(f"runlog_projection_{what}_{name}", f"Projection {name}: {what}", value)
+
+
+METRICS = web.AppKey("metrics", Metrics)
+
+
+async def metrics(request: web.Request) -> web.Response:
+    """Return every series."""
+    text = prometheus.generate_latest(request.config_dict[METRICS].registry)
+    return web.Response(body=text, headers={"Content-Type": prometheus.CONTENT_TYPE_LATEST})

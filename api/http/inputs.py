@@ -1,0 +1,194 @@
+"""What a request carries, read strictly: parameters, bodies, headers."""
+
+import asyncio
+import re
+import secrets
+from collections.abc import Collection
+from difflib import get_close_matches
+from typing import Any
+from urllib.parse import parse_qsl, unquote
+
+from aiohttp import web
+
+from api.errors import BodyTooLarge, RequestTimeout, UnsupportedMediaType
+from api.service import Service
+from eventlog.canonical import sha256_json
+from eventlog.event import IdempotencyKey, Origin
+from eventlog.strict_json import Fault, parse
+from projections.run.errors import InvalidCommand
+
+SERVICE = web.AppKey("service", Service)
+REQUEST_ID = "request_id"
+LARGE_BYTES = 65_536
+"""Bodies above this are parsed off the event loop."""
+
+BASE = "/api/rmos"
+ANONYMOUS = "anonymous"
+
+_TRACEPARENT = re.compile(r"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}", re.ASCII)
+
+
+def request_id_of(request: web.BaseRequest) -> str:
+    """Return the request's own id if it is fit to be echoed, else a new one."""
+    return _carried_request_id(request) or secrets.token_hex(16)
+
+
+def _carried_request_id(request: web.BaseRequest) -> str | None:
+    given = request.headers.get("X-Request-Id")
+    return given if given and len(given) <= 128 and given.isascii() and given.isprintable() else None
+
+
+def params(request: web.BaseRequest, *known: str) -> dict[str, str]:
+    """Return the query parameters that have a value; all must be *known* and stand once.
+
+    Raises:
+        InvalidCommand: an unknown, repeated or undecodable parameter.
+
+    """
+    raw = request.rel_url.raw_query_string
+    if not raw:
+        return {}
+    try:
+        pairs = parse_qsl(raw, keep_blank_values=True, errors="strict", max_num_fields=200)
+    except ValueError:
+        raise InvalidCommand((Fault("?", "the query is not UTF-8, or has more than 200 fields"),)) from None
+    faults = [Fault(f"?{name[:80]}", _unknown_parameter(name, known)) for name in dict(pairs) if name not in known]
+    names = [name for name, _ in pairs]
+    faults += [Fault(f"?{name}", "must stand once") for name in known if names.count(name) > 1]
+    if faults:
+        raise InvalidCommand(tuple(faults))
+    return {name: value for name, value in pairs if value}
+
+
+def _unknown_parameter(name: str, known: Collection[str]) -> str:
+    near = get_close_matches(name[:80], known, n=1)
+    if near:
+        return f"is not a parameter of this route; did you mean {near[0]}?"
+    return f"is not a parameter of this route; it takes {', '.join(known) or 'none'}"
+
+
+def flag(given: dict[str, str], name: str, faults: list[Fault]) -> bool:
+    """Return a `true`/`false` parameter; false if absent."""
+    value = given.get(name, "false")
+    if value not in ("true", "false"):
+        faults.append(Fault(f"?{name}", "must be true or false"))
+    return value == "true"
+
+
+def stale_ok(given: dict[str, str], faults: list[Fault]) -> bool:
+    """Return whether `?stale=ok` stands."""
+    if given.get("stale", "ok") != "ok":
+        faults.append(Fault("?stale", "must be ok, or absent"))
+    return "stale" in given
+
+
+def refuse(faults: list[Fault]) -> None:
+    """Raise if there are faults.
+
+    Raises:
+        InvalidCommand: there are.
+
+    """
+    if faults:
+        raise InvalidCommand(tuple(faults))
+
+
+async def read_body(request: web.BaseRequest, bytes_max: int, idle_s: float) -> bytes:
+    """Return the whole body.
+
+    Raises:
+        BodyTooLarge: it is longer than *bytes_max*.
+        RequestTimeout: no byte of it came for *idle_s* seconds.
+
+    """
+    if (request.content_length or 0) > bytes_max:
+        raise BodyTooLarge(bytes_max)
+    content = request.content
+    if content.is_eof():  # all of it is here: the usual case
+        body = content.read_nowait()
+    else:
+        parts = bytearray()
+        while not content.at_eof():
+            parts += await next_chunk(request, idle_s)
+            if len(parts) > bytes_max:
+                raise BodyTooLarge(bytes_max)
+        body = bytes(parts)
+    if len(body) > bytes_max:
+        raise BodyTooLarge(bytes_max)
+    return body
+
+
+async def next_chunk(request: web.BaseRequest, idle_s: float) -> bytes:
+    """Return what has come of the body, waiting for at least a byte of it; empty at the end.
+
+    Raises:
+        RequestTimeout: nothing came for *idle_s* seconds.
+
+    """
+    try:
+        async with asyncio.timeout(idle_s):
+            return await request.content.readany()
+    except TimeoutError:
+        raise RequestTimeout(idle_s) from None
+
+
+def check_json_type(request: web.BaseRequest) -> None:
+    """Refuse a body that is not plain JSON by its headers.
+
+    Raises:
+        UnsupportedMediaType: another type, or any encoding but identity.
+
+    """
+    check_not_encoded(request)
+    given = request.headers.get("Content-Type", "")
+    kind, _, parameters = given.partition(";")
+    charset = parameters.strip().lower().removeprefix("charset=").strip('"')
+    if kind.strip().lower() != "application/json" or charset not in ("", "utf-8", "utf8"):
+        raise UnsupportedMediaType("Content-Type", given)
+
+
+def check_not_encoded(request: web.BaseRequest) -> None:
+    """Refuse a compressed body.
+
+    Raises:
+        UnsupportedMediaType: it is.
+
+    """
+    encoding = request.headers.get("Content-Encoding", "identity")
+    if encoding.strip().lower() not in ("identity", ""):
+        raise UnsupportedMediaType("Content-Encoding", encoding)
+
+
+async def read_json(request: web.BaseRequest) -> tuple[Any, bool]:
+    """Return the body's value, and whether the body was large (so work on it belongs off the event loop)."""
+    settings = request.config_dict[SERVICE].settings
+    if (request.content_length or 0) <= settings.body_bytes_max and request.content_length is not None:
+        check_json_type(request)
+    body = await read_body(request, settings.body_bytes_max, settings.idle_timeout_s)
+    check_json_type(request)
+    if len(body) > LARGE_BYTES:
+        return await asyncio.to_thread(parse, body), True
+    return parse(body), False
+
+
+async def origin_of(request: web.BaseRequest, query: dict[str, str], body: Any, *, is_large: bool = False) -> Origin:
+    """Return who sent the request and what it carried; *body* is what stands for it in the request's hash.
+
+    Raises:
+        InvalidCommand: the Idempotency-Key is not 1 to 255 printable ASCII characters.
+
+    """
+    headers = request.headers
+    traceparent = headers.get("traceparent")
+    if traceparent is not None and not _TRACEPARENT.fullmatch(traceparent):
+        traceparent = None  # as its specification says: one that cannot be read is as if it were not there
+    idempotency = None
+    key = headers.get("Idempotency-Key")
+    if key is not None:
+        if not 1 <= len(key) <= 255 or not key.isascii() or not key.isprintable():
+            fault = Fault("Idempotency-Key", "must be 1 to 255 printable ASCII characters")
+            raise InvalidCommand((fault,))
+        asked = {"method": request.method, "path": unquote(request.rel_url.raw_path), "query": query, "body": body}
+        digest = await asyncio.to_thread(sha256_json, asked) if is_large else sha256_json(asked)
+        idempotency = IdempotencyKey(key, digest)
+    return Origin(ANONYMOUS, _carried_request_id(request), traceparent, idempotency)

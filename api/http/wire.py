@@ -1,0 +1,186 @@
+"""JSON bodies to commands: validated once, here, and believed from here on.
+
+cattrs structures a body into a frozen class; the hooks below make it strict (it coerces by
+default). A good body takes the quick converter; a bad one is structured once more by the
+detailed one, which collects every fault.
+"""
+
+import re
+import unicodedata
+from collections.abc import Callable
+from difflib import get_close_matches
+from functools import partial
+from typing import Any, Literal, TypeVar, get_args, get_origin
+
+from attrs import fields
+from cattrs import Converter
+from cattrs.errors import ClassValidationError, ForbiddenExtraKeysError
+from cattrs.gen import make_dict_structure_fn
+
+from eventlog.strict_json import Fault
+from projections.run import model
+from projections.run.errors import InvalidCommand
+from projections.run.events import is_native_run_id
+
+T = TypeVar("T")
+
+_SHA256 = re.compile(r"[0-9a-f]{64}", re.ASCII)
+_NESTED = (model.Outputs, model.Hashes, model.RaisedException, model.Context)
+_COMMANDS = (model.CreateRun, model.AttachAdvisory, model.SetExplanation)
+
+
+class _Wrong(ValueError):
+    """A value breaks its rule, or several of its parts do: (path below the value, message) each."""
+
+    def __init__(self, *faults: tuple[str, str]) -> None:
+        super().__init__(faults)
+        self.faults = faults
+
+
+def command_of(body: Any, command: type[T]) -> T:
+    """Return *body* (parsed strictly) as a *command*.
+
+    Raises:
+        InvalidCommand: with every fault in the body.
+
+    """
+    try:
+        return _QUICK.structure(body, command)
+    except Exception:  # whatever it was, the detailed converter words it
+        return _structured_slowly(body, command)
+
+
+def _structured_slowly(body: Any, command: type[T]) -> T:
+    try:
+        return _DETAILED.structure(body, command)
+    except (_Wrong, ClassValidationError) as error:
+        raise InvalidCommand(tuple(_faults(error, "$", command))) from None
+
+
+def _faults(error: BaseException, path: str, cls: Any) -> list[Fault]:
+    if isinstance(error, _Wrong):
+        return [Fault(path + below, message) for below, message in error.faults]
+    if isinstance(error, ForbiddenExtraKeysError):
+        return [Fault(f"{path}.{name[:200]}", _unknown(name, cls)) for name in sorted(error.extra_fields)]
+    if isinstance(error, KeyError):
+        return [Fault(path, "is required")]
+    assert isinstance(error, ClassValidationError), repr(error)
+    found: list[Fault] = []
+    with_name, others = error.group_exceptions()
+    for inner, note in with_name:
+        nested = next((n for n in _NESTED if n in get_args(note.type)), cls)
+        found += _faults(inner, f"{path}.{note.name}", nested)
+    for inner in others:
+        found += _faults(inner, path, cls)
+    return found
+
+
+def _unknown(name: str, cls: Any) -> str:
+    near = get_close_matches(name[:200], [f.name for f in fields(cls)], n=1)
+    return "is not a field of this request" + (f"; did you mean {near[0]}?" if near else "")
+
+
+def text(value: Any, length_max: int | None = None, *, blank: bool = True) -> str:
+    """Return *value* if it is a string within its length; else say what is wrong."""
+    if not isinstance(value, str):
+        raise _Wrong(("", "must be a string"))
+    if length_max is not None and len(value) > length_max:
+        raise _Wrong(("", f"must have at most {length_max} characters, and has {len(value)}"))
+    if not blank and not value.strip():
+        raise _Wrong(("", "must not be blank"))
+    return value
+
+
+def _score(value: Any) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float):  # the parser let no NaN through
+        raise _Wrong(("", "must be a number from 0 to 100"))
+    if not 0 <= value <= 100:
+        raise _Wrong(("", f"must be from 0 to 100, not {str(value)[:40]}"))
+    return value
+
+
+def _sha256(value: Any) -> str:
+    if not isinstance(value, str) or not _SHA256.fullmatch(value):
+        raise _Wrong(("", "must be 64 lower-case hex digits"))
+    return value
+
+
+def _run_id(value: Any) -> str:
+    if not isinstance(value, str) or not is_native_run_id(value):
+        raise _Wrong(("", "must be `run_` and 12 lower-case hex digits"))
+    return value
+
+
+def has_controls(value: str) -> bool:
+    """Tell whether *value* holds a control character."""
+    return not value.isprintable() and any(unicodedata.category(c) == "Cc" for c in value)
+
+
+def _advisory_id(value: Any) -> str:
+    if not text(value, 512):
+        raise _Wrong(("", "must not be empty"))
+    if has_controls(value):
+        raise _Wrong(("", "must not hold control characters"))
+    return str(value)
+
+
+def _object(value: Any) -> dict[str, Any]:
+    if not isinstance(value, dict):
+        raise _Wrong(("", "must be an object"))
+    return value
+
+
+def _own_meta(value: Any) -> dict[str, Any]:
+    taken = [name for name in model.RESERVED_META if name in _object(value)]
+    if taken:
+        raise _Wrong(*((f".{name}", "is set by Runlog itself; use another key") for name in taken))
+    return dict(value)
+
+
+def _strings(value: Any) -> list[str]:
+    if not isinstance(value, list):
+        raise _Wrong(("", "must be an array of strings"))
+    wrong = [(f"[{i}]", "must be a string") for i, item in enumerate(value) if not isinstance(item, str)]
+    if wrong:
+        raise _Wrong(*wrong)
+    return value
+
+
+def _one_of(value: Any, kind: Any) -> str:
+    allowed = get_args(kind)
+    if not isinstance(value, str) or value not in allowed:
+        raise _Wrong(("", f"must be one of {', '.join(allowed)}"))
+    return value
+
+
+_HOOKS: tuple[tuple[Any, Callable[[Any], Any]], ...] = (
+    (str, text),
+    (model.Label, partial(text, length_max=200, blank=False)),
+    (model.ShortText, partial(text, length_max=200)),
+    (model.Summary, partial(text, length_max=65_536)),
+    (model.Score, _score),
+    (model.Sha256, _sha256),
+    (model.NativeRunId, _run_id),
+    (model.AdvisoryId, _advisory_id),
+    (model.OwnMeta, _own_meta),
+    (model.Json, lambda value: value),
+)
+
+
+def _converter(*, detailed: bool) -> Converter:
+    converter = Converter(forbid_extra_keys=True, detailed_validation=detailed)
+    for kind, check in _HOOKS:
+        converter.register_structure_hook(kind, lambda value, _, check=check: check(value))
+    converter.register_structure_hook_func(lambda kind: kind == dict[str, Any], lambda value, _: _object(value))
+    converter.register_structure_hook_func(lambda kind: kind == list[str], lambda value, _: _strings(value))
+    converter.register_structure_hook_func(lambda kind: get_origin(kind) is Literal, _one_of)
+    for cls in (*_NESTED, *_COMMANDS):
+        inner = make_dict_structure_fn(
+            cls, converter, _cattrs_forbid_extra_keys=True, _cattrs_detailed_validation=detailed
+        )
+        converter.register_structure_hook(cls, lambda value, kind, inner=inner: inner(_object(value), kind))
+    return converter
+
+
+_QUICK = _converter(detailed=False)
+_DETAILED = _converter(detailed=True)

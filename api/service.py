@@ -1,0 +1,305 @@
+"""The service: carries out commands on runs, and reads them back never older than acknowledged.
+
+Every way in (HTTP, CLI, migration) comes through here. A command is decided on the run's
+present state and appended under that revision; one that meets another revision is decided again.
+"""
+
+import asyncio
+import secrets
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, NoReturn, TypeVar
+
+import structlog
+from attrs import evolve, frozen
+
+from api.errors import ProjectionBehind
+from api.settings import Settings
+from eventlog.batch import Appended, Stream
+from eventlog.blobs import Blobs
+from eventlog.errors import IdempotencyKeyReused, LogBusy, RevisionConflict
+from eventlog.event import Draft, Origin, Recorded
+from eventlog.log import Log
+from eventlog.writer import Limits
+from projections.query import Found, Query
+from projections.run import events
+from projections.run.decide import NewRun
+from projections.run.errors import ImmutabilityViolation, RunNotFound, RunWithdrawn
+from projections.run.events import is_run_id
+from projections.run.fold import VIEW_VERSION, fold, fold_stream, view_bytes, view_of
+from projections.run.model import RunState, Withdrawn
+from projections.supervisor import Projections
+
+logger = structlog.get_logger("api.service")
+
+T = TypeVar("T")
+
+ATTEMPTS_MAX = 16
+
+
+@frozen
+class View:
+    """A run as everyone reads it: its JSON, its state, and the ETag that names both."""
+
+    run_id: str
+    json: bytes
+    state: RunState
+
+    @property
+    def etag(self) -> str:
+        """The strong ETag, with its quotes."""
+        return f'"{self.state.last_seq}-{VIEW_VERSION}"'
+
+
+@frozen
+class Outcome:
+    """What a command led to. `position` is the seq of its append's last event; None where it wrote none."""
+
+    view: View
+    position: int | None
+    events: tuple[Recorded, ...] = ()
+    replayed: bool = False
+
+
+class Service:
+    """One open data directory."""
+
+    def __init__(self, settings: Settings, log: Log, blobs: Blobs) -> None:
+        """Use `Service.open`."""
+        self.settings, self.log, self.blobs = settings, log, blobs
+        self._readers = ThreadPoolExecutor(2, "reader")
+        self._of_thread = threading.local()
+        self._catalog: Query | None = None
+        self.projections = Projections(settings.data_dir, settings.runs_dir, log.end, self._projection_ready)
+        log.on_commit(lambda _batch: self.projections.advance(log.end))
+
+    @classmethod
+    def open(cls, settings: Settings) -> "Service":
+        """Open the log (recovering it), the blobs and the projections; call inside a running loop.
+
+        Raises:
+            LogLocked, LogDamaged: the log cannot be opened; nothing was changed.
+
+        """
+        log = Log.open(
+            settings.data_dir,
+            limits=Limits(
+                segment_bytes_max=settings.segment_bytes_max,
+                batch_events_max=settings.batch_events_max,
+                batch_bytes_max=settings.batch_bytes_max,
+                queue_events_max=settings.queue_events_max,
+                queue_bytes_max=settings.queue_bytes_max,
+            ),
+        )
+        return cls(settings, log, Blobs(settings.attachments_dir))
+
+    async def close(self) -> None:
+        """Write what waits, let the projections come to the head, and close."""
+        await self.projections.close(self.settings.shutdown_timeout_s / 2)
+        await self.log.close()
+        self._readers.shutdown()
+        if self._catalog:
+            self._catalog.close()
+
+    @property
+    def _catalog_path(self) -> Path:
+        return self.settings.data_dir / "catalog.sqlite"
+
+    # --- reading
+
+    async def fresh(self, *, stale_ok: bool = False) -> None:
+        """Return once reads cover everything that is durable now.
+
+        Raises:
+            ProjectionBehind: the catalog does not get there in time, or (`stale_ok`) is not there at all.
+
+        """
+        head = self.log.head
+        if self.projections.position("catalog") < head and not stale_ok:
+            await self.projections.wait("catalog", head, self.settings.freshness_timeout_ms / 1000)
+        if self._catalog is None or (self.projections.position("catalog") < head and not stale_ok):
+            raise ProjectionBehind("catalog", self.projections.position("catalog"), head)
+
+    @property
+    def catalog(self) -> Query:
+        """The catalog's reader for the event loop's own short look-ups; `fresh` first."""
+        assert self._catalog is not None, "fresh() lets nobody through before the catalog is there"
+        return self._catalog
+
+    async def query(self, ask: Callable[[Query], T]) -> T:
+        """Return what *ask* finds in the catalog, on a reader's thread; call `fresh` first."""
+        return await asyncio.get_running_loop().run_in_executor(self._readers, self._ask, ask)
+
+    def _ask(self, ask: Callable[[Query], T]) -> T:
+        mine = self._of_thread
+        if getattr(mine, "opened_for", None) is not self._catalog:
+            if getattr(mine, "query", None) is not None:
+                mine.query.close()
+            mine.query, mine.opened_for = Query(self._catalog_path), self._catalog
+        return ask(mine.query)
+
+    def view(self, run_id: str, *, include_withdrawn: bool = False) -> View:
+        """Return run *run_id* as it is now; call `fresh` first.
+
+        Raises:
+            RunNotFound, RunWithdrawn: there is nothing (any more) to show.
+            LogCorrupt: its event does not match its hash.
+
+        """
+        found = self.catalog.run(run_id) if is_run_id(run_id) else None
+        if found is None:
+            raise RunNotFound(run_id)
+        if found.state.withdrawn is not None and not include_withdrawn:
+            refuse_withdrawn(run_id, found.state.withdrawn)
+        return View(run_id, self.found_json(found), found.state)
+
+    def found_json(self, found: Found) -> bytes:
+        """Return the merged view of a run that the catalog *found*."""
+        recorded = self.log.read_at(found.seq, found.place)
+        run = recorded.bytes[found.run_start : found.run_start + found.run_length]
+        return view_bytes(run, recorded.hash, found.state)
+
+    def view_until(self, run_id: str, is_until: Callable[[Recorded], bool]) -> View:
+        """Return run *run_id* as it was after the last of its events that *is_until* holds for.
+
+        Raises:
+            RunNotFound: it was not there yet.
+
+        """
+        past = [recorded for recorded in self.log.read_stream(run_id) if is_until(recorded)]
+        folded = fold_stream(past)
+        if folded is None:
+            raise RunNotFound(run_id)
+        return View(run_id, view_of(*folded), folded[1])
+
+    # --- writing
+
+    def replay_of(self, origin: Origin) -> Outcome | None:
+        """Return the recorded outcome of the same request; None if its key was not used.
+
+        Raises:
+            IdempotencyKeyReused: the key stands for another request.
+
+        """
+        if origin.idempotency is None:
+            return None
+        use = self.log.key_use(origin.actor, origin.idempotency)
+        if use is None:
+            return None
+        if use.request_sha256 != origin.idempotency.request_sha256:
+            raise IdempotencyKeyReused(origin.idempotency.key)
+        return self._replayed(use.first, use.last)
+
+    async def create(
+        self, decide: Callable[[str], NewRun], run_id: str | None, origin: Origin, *, is_large: bool = False
+    ) -> Outcome:
+        """Record a new run, under *run_id* or one that is minted, and return once it is durable.
+
+        What *is_large* is decided and encoded off the event loop.
+
+        Raises:
+            ImmutabilityViolation: *run_id* is taken.
+            InvalidCommand, HashMismatch: from *decide*.
+
+        """
+        for _ in range(ATTEMPTS_MAX):
+            name = run_id or f"run_{secrets.token_hex(6)}"
+            if is_large:
+                new, drafts = await asyncio.to_thread(self._prepared, decide, name, origin)
+            else:
+                new, drafts = self._prepared(decide, name, origin)
+            for blob in new.blobs:
+                await self.blobs.put_bytes(blob.content)
+            try:
+                appended = await self.log.append(drafts, Stream.ABSENT, origin)
+            except RevisionConflict:
+                if run_id is not None:
+                    raise ImmutabilityViolation(run_id) from None
+                continue
+            if appended.replayed:
+                return self._replayed(appended.first, appended.last)
+            outcome = self._outcome(name, None, appended)
+            decision = new.run["decision"]
+            logger.info(
+                "run.created",
+                run_id=name,
+                status=new.run["status"],
+                risk_level=decision["risk_level"],
+                seq=appended.first,
+            )
+            return outcome
+        raise LogBusy()
+
+    def _prepared(self, decide: Callable[[str], NewRun], run_id: str, origin: Origin) -> tuple[NewRun, list[Draft]]:
+        new = decide(run_id)
+        drafts = [self.log.draft(events.CREATED, run_id, {"run": new.run}, origin)]
+        for blob in new.blobs:
+            drafts.append(self.log.draft(events.ATTACHMENT_ADDED, run_id, {"attachment": blob.attachment}, origin))
+        return new, drafts
+
+    async def add(
+        self, run_id: str, event_type: str, decide: Callable[[RunState], dict[str, Any] | None], origin: Origin
+    ) -> Outcome:
+        """Record what *decide* makes of the run's present state, if anything, and return once it is durable.
+
+        Raises:
+            RunNotFound, RunWithdrawn, and what *decide* raises: nothing was recorded.
+            LogBusy: others changed the run 16 times in a row.
+
+        """
+        if (replay := self.replay_of(origin)) is not None:
+            return replay
+        for _ in range(ATTEMPTS_MAX):
+            await self.fresh()
+            view = self.view(run_id)
+            data = decide(view.state)
+            if data is None:
+                return Outcome(view, None)
+            draft = self.log.draft(event_type, run_id, data, origin)
+            try:
+                appended = await self.log.append([draft], view.state.revision, origin)
+            except RevisionConflict:
+                continue
+            if appended.replayed:
+                return self._replayed(appended.first, appended.last)
+            return self._outcome(run_id, view, appended)
+        raise LogBusy()
+
+    def _outcome(self, run_id: str, before: View | None, appended: Appended) -> Outcome:
+        state = before.state if before else None
+        for recorded in appended.events:
+            state = fold(state, recorded)
+        assert state is not None
+        if before is None:
+            json = view_of(appended.events[0], state)
+        else:
+            found = self.catalog.run(run_id)
+            assert found is not None
+            json = self.found_json(evolve(found, state=state))
+        return Outcome(View(run_id, json, state), appended.last, appended.events)
+
+    def _replayed(self, first: int, last: int) -> Outcome:
+        recorded = self.log.read(last)
+        assert recorded is not None, "a key's events are in the log"
+        view = self.view_until(recorded.stream, lambda past: past.seq <= last)
+        own = [one for seq in range(first, last + 1) if (one := self.log.read(seq)) is not None]
+        return Outcome(view, last, tuple(own), replayed=True)
+
+    def _projection_ready(self, name: str) -> None:
+        """Open the catalog, which its process may have made anew."""
+        if name == "catalog":
+            if self._catalog is not None:
+                self._catalog.close()
+            self._catalog = Query(self._catalog_path)
+
+
+def refuse_withdrawn(run_id: str, withdrawn: Withdrawn) -> NoReturn:
+    """Say that the run is no longer in force.
+
+    Raises:
+        RunWithdrawn: always.
+
+    """
+    raise RunWithdrawn(run_id, withdrawn.reason, withdrawn.at_utc, withdrawn.seq)

@@ -1,0 +1,128 @@
+"""The runner: tails the log and feeds one projection, in order, each event once.
+
+It reads no further than the durable end that it is given. An error of the machine (a full
+disk, a locked database) is raised to be tried again from the saved position; an exception
+in `apply` stops this projection alone, at the event before, and nothing is skipped.
+"""
+
+from collections.abc import Callable
+
+import structlog
+from attrs import evolve
+
+from eventlog.disk import Disk
+from eventlog.errors import LogCorrupt
+from eventlog.event import Recorded
+from eventlog.follow import Follower
+from eventlog.opening import Identity
+from eventlog.recovery import End
+from projections.projection import Projection, ProjectionFailed, Saved
+
+logger = structlog.get_logger("projections.runner")
+
+
+class Runner:
+    """Runs one projection; synchronous, for one thread."""
+
+    def __init__(self, projection: Projection, disk: Disk, identity: Identity, end: End) -> None:
+        """Go on from where *projection* was saved, or from nothing where that is not of this log up to *end*."""
+        self._projection, self._disk, self._identity = projection, disk, identity
+        self.failed: ProjectionFailed | None = None
+        saved = projection.saved()
+        if saved is not None and (reason := self._why_not(saved, end)):
+            logger.warning("projection.starts_over", name=projection.name, reason=reason)
+            saved = None
+        if saved is None:
+            projection.reset()
+        self._saved = saved or Saved(identity.log_id, projection.version, End())
+        self._follower = Follower(disk, self._saved.end)
+
+    @property
+    def position(self) -> int:
+        """The seq of the last event whose effects are stored; -1 before the first."""
+        return self._saved.position
+
+    def start_over(self) -> None:
+        """Forget the stored state; the next `run_to` folds from the first event."""
+        self._projection.reset()
+        self._saved = evolve(self._saved, end=End())
+        self._rewind()
+        self.failed = None
+
+    def run_to(self, end: End, on_progress: Callable[[int], None] = lambda _position: None) -> None:
+        """Fold everything up to *end*; *on_progress* hears the position after each commit.
+
+        Raises:
+            OSError, sqlite3.Error: nothing past the position was stored; call again later.
+
+        """
+        while self.failed is None and self._saved.end.next_seq < end.next_seq:
+            try:
+                self._step(end)
+            except BaseException:
+                self._rewind()
+                raise
+            on_progress(self.position)
+
+    def _step(self, end: End) -> None:
+        """Fold and store the next events; those before a failing one are stored too."""
+        reached = self._saved.end
+        try:
+            for recorded in self._follower.read(end):
+                self._apply(recorded)
+                reached = _behind(recorded)
+            else:
+                reached = self._follower.at if self._follower.at.next_seq > reached.next_seq else reached
+        except LogCorrupt as error:
+            self._fail(ProjectionFailed(self._projection.name, error.seq, "", str(error)))
+        except ProjectionFailed as failure:
+            self._fail(failure)
+        saved = evolve(self._saved, end=reached)
+        self._projection.commit(saved)
+        self._saved = saved
+
+    def _apply(self, recorded: Recorded) -> None:
+        try:
+            self._projection.apply(recorded)
+        except OSError:
+            raise
+        except Exception as error:
+            if _is_of_sqlite(error):
+                raise
+            logger.exception("projection.apply_raised", name=self._projection.name, seq=recorded.seq)
+            raise ProjectionFailed(self._projection.name, recorded.seq, _type_of(recorded), str(error)) from error
+
+    def _fail(self, failure: ProjectionFailed) -> None:
+        self.failed = failure
+        logger.error("projection.failed", name=failure.name, seq=failure.seq, type=failure.type, error=failure.reason)
+
+    def _rewind(self) -> None:
+        self._projection.rollback()
+        self._follower = Follower(self._disk, self._saved.end)
+
+    def _why_not(self, saved: Saved, end: End) -> str | None:
+        if saved.log_id != self._identity.log_id:
+            return "it was folded from another log"
+        if saved.version != self._projection.version:
+            return f"its code is version {self._projection.version}, and it was folded by {saved.version}"
+        if saved.end.next_seq > end.next_seq:
+            return f"it stands at event {saved.position}, and the log ends at {end.next_seq - 1}"
+        return None
+
+
+def _behind(recorded: Recorded) -> End:
+    place = recorded.place
+    return End(recorded.seq + 1, place.segment, place.offset + place.length)
+
+
+def _type_of(recorded: Recorded) -> str:
+    try:
+        return recorded.type
+    except Exception:  # the event itself may be what cannot be read
+        return ""
+
+
+def _is_of_sqlite(error: Exception) -> bool:
+    import sqlite3
+
+    return isinstance(error, sqlite3.Error)
