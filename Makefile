@@ -17,9 +17,9 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-war
 run: $(VENV)/.installed-run
 	exec $(BIN)/runlog serve --data-dir var $(ARGS)
 
-# Worker processes start late and the slowest files last, hence worksteal.
+# By file, so that the tests of one file share their server.
 test: $(VENV)/.installed-test strace
-	$(BIN)/python -m pytest -q -ra -n $(JOBS) --maxprocesses 4 --dist worksteal --cov --cov-branch --cov-report=term $(ARGS)
+	$(BIN)/python -m pytest -q -ra -n $(JOBS) --maxprocesses 4 --dist loadfile --cov --cov-branch --cov-report=term $(ARGS)
 
 check: $(VENV)/.installed-dev
 	$(BIN)/python -m ruff format --check .

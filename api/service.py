@@ -5,7 +5,6 @@ present state and appended under that revision; one that meets another revision 
 """
 
 import asyncio
-import secrets
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -19,6 +18,7 @@ from api.errors import ProjectionBehind
 from api.settings import Settings
 from eventlog.batch import Appended, Stream
 from eventlog.blobs import Blobs
+from eventlog.clock import random_hex
 from eventlog.errors import IdempotencyKeyReused, LogBusy, RevisionConflict
 from eventlog.event import Draft, Origin, Recorded
 from eventlog.log import Log
@@ -205,7 +205,7 @@ class Service:
 
         """
         for _ in range(ATTEMPTS_MAX):
-            name = run_id or f"run_{secrets.token_hex(6)}"
+            name = run_id or f"run_{random_hex(6)}"
             if is_large:
                 new, drafts = await asyncio.to_thread(self._prepared, decide, name, origin)
             else:

@@ -6,6 +6,7 @@ misspelt name never leaves a default in force unseen. A relative path in the fil
 file's folder, any other at the working directory; from here on every path is absolute.
 """
 
+import tomllib
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from difflib import get_close_matches
 from enum import StrEnum
@@ -203,8 +204,6 @@ def load(flags: Mapping[str, Any], environ: Mapping[str, str]) -> Loaded:
 
 
 def _from_file(path: Path) -> Iterator["LoadedSettings"]:
-    import tomllib
-
     try:
         values = tomllib.loads(path.read_bytes().decode())
     except FileNotFoundError:
@@ -248,11 +247,12 @@ def _nearest(name: str, known: Iterable[str]) -> str:
 
 
 def _structure(merged: "MergedSettings", converter: "TSConverter") -> dict[str, Any]:
-    fields = attrs.fields_dict(Settings)
     values = {}
     for name, (value, meta) in merged.items():
-        kind: Any = fields[name].type
+        kind: Any = attrs.fields_dict(Settings)[name].type
         try:
+            if isinstance(value, dict):
+                raise TypeError  # a table's keys would pass for a list
             values[name] = converter.structure(value, kind)
         except (ValueError, TypeError):
             raise SettingInvalid(name, f"must be {_KINDS[kind]}", meta.name) from None

@@ -90,6 +90,7 @@ class _Taking:
     next_seq: int
     time_us: int
     day: int | None = None
+    """Days since 1970."""
     revisions: dict[str, int] = field(factory=dict)
     keys: dict[tuple[str, str], KeyUse] = field(factory=dict)
     accepted: list[tuple[Append, int, int, int]] = field(factory=list)
@@ -112,7 +113,7 @@ def decide_batch(
         answer = _without_writing(append, taking, key_use)
         if answer is None:
             first_time = _first_time(taking.time_us, now_us, len(append.drafts))
-            if taking.day not in (None, day_of(first_time)):
+            if taking.day not in (None, first_time // DAY_US):
                 break
             _accept(append, first_time, taking)
         else:
@@ -149,7 +150,7 @@ def _without_writing(
 def _first_time(last_us: int, now_us: int, count: int) -> int:
     """Return the time of an append's first event: strictly after all before, and all of it on one day."""
     first = max(now_us, last_us + 1)
-    if day_of(first + count - 1) != day_of(first):
+    if (first + count - 1) // DAY_US != first // DAY_US:
         return (first // DAY_US + 1) * DAY_US
     return first
 
@@ -165,7 +166,7 @@ def _accept(append: Append, first_time: int, taking: _Taking) -> None:
         taking.keys[append.origin.actor, key.key] = KeyUse(key.request_sha256, first, first + count - 1)
     taking.next_seq = first + count
     taking.time_us = first_time + count - 1
-    taking.day = day_of(first_time)
+    taking.day = first_time // DAY_US
 
 
 def _written(taking: _Taking, tail: Tail, segment_bytes_max: int, taken: int) -> Batch:
@@ -183,7 +184,7 @@ def _written(taking: _Taking, tail: Tail, segment_bytes_max: int, taken: int) ->
             lines.append(line)
             hashes.append((digest, event))
     data = b"".join(lines)
-    segment = segment_for(taking.day, tail.segment, tail.segment_bytes, len(data), segment_bytes_max)
+    segment = segment_for(day_of(taking.time_us), tail.segment, tail.segment_bytes, len(data), segment_bytes_max)
     start = offset = tail.segment_bytes if segment == tail.segment else 0
     events: list[Recorded] = []
     for seq, (digest, event), line in zip(range(tail.next_seq, last + 1), hashes, lines, strict=True):

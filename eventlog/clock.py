@@ -6,6 +6,7 @@ always six fractional digits and `Z`, so every time is 27 characters long.
 
 import os
 import re
+import threading
 import time
 from datetime import UTC, datetime, timedelta
 from typing import Protocol
@@ -55,11 +56,38 @@ def day_of(us: int) -> int:
     return moment.year * 10_000 + moment.month * 100 + moment.day
 
 
+class RandomPool:
+    """Bytes of the system's random source, fetched many at a time: a system call for each would cost more than its use."""
+
+    def __init__(self, size: int = 4096) -> None:
+        """Fetch *size* bytes at a time."""
+        self._size = size
+        self._pool = b""
+        self._at = size
+        self._lock = threading.Lock()
+
+    def take(self, count: int) -> bytes:
+        """Return *count* bytes that were never returned before."""
+        with self._lock:
+            if self._at + count > len(self._pool):
+                self._pool, self._at = os.urandom(self._size), 0
+            self._at += count
+            return self._pool[self._at - count : self._at]
+
+
+_POOL = RandomPool()
+
+
+def random_hex(count: int) -> str:
+    """Return *count* bytes of the system's random source as hex."""
+    return _POOL.take(count).hex()
+
+
 def uuid7(now_us: int) -> str:
     """Return a UUIDv7 (RFC 9562) as 32 hex digits: 48 bits of time, 74 from the system's random source.
 
     The randomness is the system's so that an event's public hash tells nothing about the event.
     """
-    random = int.from_bytes(os.urandom(10), "big")
+    random = int.from_bytes(_POOL.take(10), "big")
     high = ((now_us // 1000) & 0xFFFF_FFFF_FFFF) << 80
     return f"{high | 0x7 << 76 | (random >> 68) << 64 | 0b10 << 62 | random & 0x3FFF_FFFF_FFFF_FFFF:032x}"

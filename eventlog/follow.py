@@ -33,7 +33,7 @@ class Follower:
             limit = end.offset if segment == end.segment else (self._disk.size(segment_path(segment)) or 0)
             start = self.at.offset if segment == self.at.segment else 0
             events = self._batches(segment, start, limit, bytes_max)
-            if not events and start < limit:
+            if not events and segment == end.segment:  # else it would be asked for ever
                 raise self._corrupt(segment, start)
         return events
 
@@ -63,7 +63,7 @@ class Follower:
             if scan.fault is not None:
                 break
         self.at = End(scan.next_seq, segment, scan.good_end)
-        if scan.fault is not None and not events:
+        if not events and start < limit:
             seq, at = scan.fault_at
             raise LogCorrupt(seq, segment_name(segment), at)
         return events

@@ -1,11 +1,16 @@
 """How diagnostics are written: JSON lines on standard error, coloured text on a terminal."""
 
+import asyncio
 import logging
 import sys
+import time
+from collections.abc import MutableMapping
 from typing import Any
 
 import orjson
 import structlog
+
+from eventlog.clock import time_text
 
 _LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}
 
@@ -14,12 +19,45 @@ def _as_json(value: Any, default: Any = None, **_: Any) -> bytes:
     return orjson.dumps(value, default=default or str)
 
 
+def _stamp(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    event["timestamp"] = time_text(time.time_ns() // 1000)
+    return event
+
+
+class LineLogger:
+    """Writes lines; inside an event loop all lines of one turn of it go out in one write."""
+
+    def __init__(self) -> None:
+        """Write to standard error."""
+        self._lines: list[bytes] = []
+        self._file = sys.stderr.buffer
+
+    def msg(self, line: bytes) -> None:
+        """Write *line*, at once or at the end of this turn of the event loop."""
+        try:
+            loop = asyncio.get_running_loop()
+        except RuntimeError:
+            self._file.write(line + b"\n")
+            self._file.flush()
+            return
+        if not self._lines:
+            loop.call_soon(self._flush)
+        self._lines.append(line)
+
+    debug = info = warning = warn = error = critical = exception = msg
+
+    def _flush(self) -> None:
+        lines, self._lines = self._lines, []
+        self._file.write(b"\n".join(lines) + b"\n")
+        self._file.flush()
+
+
 def configure(level: str) -> None:
     """Write lines of *level* and above; every line of a request carries its `request_id`."""
     processors: list[Any] = [
         structlog.contextvars.merge_contextvars,
         structlog.processors.add_log_level,
-        structlog.processors.TimeStamper(fmt="iso", utc=True),
+        _stamp,
     ]
     factory: Any
     if sys.stderr.isatty():
@@ -27,7 +65,11 @@ def configure(level: str) -> None:
         factory = structlog.PrintLoggerFactory(sys.stderr)
     else:
         processors += [structlog.processors.format_exc_info, structlog.processors.JSONRenderer(serializer=_as_json)]
-        factory = structlog.BytesLoggerFactory(sys.stderr.buffer)
+        lines = LineLogger()
+
+        def factory(*_: Any) -> LineLogger:
+            return lines
+
     structlog.configure(
         processors=processors,
         wrapper_class=structlog.make_filtering_bound_logger(_LEVELS[level]),

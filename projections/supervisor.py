@@ -21,6 +21,8 @@ logger = structlog.get_logger("projections.supervisor")
 
 NAMES = ("catalog", "files")
 _BACKOFF_MAX_S = 30.0
+_PACE_S = 0.05
+"""How often the process hears of a new end while nobody waits for it: a few events cost it as much as many."""
 _SAMPLE_INTERVAL_S, _SAMPLES_MAX = 0.1, 1200
 
 
@@ -47,6 +49,7 @@ class Projections:
         self._on_ready = on_ready
         self._process: asyncio.subprocess.Process | None = None
         self._busy = False
+        self._pacing = False
         self._stopping = False
         self._heads: deque[tuple[int, float]] = deque(maxlen=_SAMPLES_MAX)
         self.standings = {name: Standing(name) for name in NAMES}
@@ -56,7 +59,14 @@ class Projections:
         """Tell the process that the log is durable up to *end*; while it works, only the newest end counts."""
         self._end = end
         self._sample(end.next_seq - 1)
-        if not self._busy or self.standings["catalog"].error is not None:
+        if not self._pacing:
+            self._pacing = True
+            asyncio.get_running_loop().call_later(_PACE_S, self._paced)
+
+    def _paced(self) -> None:
+        """Tell the newest end, if the process is not at work; while it is, its answer does it."""
+        self._pacing = False
+        if self._end != self._told and (not self._busy or self.standings["catalog"].error is not None):
             self._tell()
 
     def position(self, name: str) -> int:
@@ -81,6 +91,8 @@ class Projections:
         standing = self.standings[name]
         if standing.position >= seq:
             return True
+        if not self._busy:
+            self._tell()  # somebody waits: at once, whatever the pace
         waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         standing.waiters.append((seq, waiter))
         try:
@@ -166,7 +178,7 @@ class Projections:
         # The catalog alone paces the telling: reads wait for it, and it must not wait for the files.
         if standing.name == "catalog" and (standing.position >= self._told.next_seq - 1 or standing.error):
             self._busy = False
-            if self._end != self._told:
+            if self._end != self._told and (not self._pacing or any(one.waiters for one in self.standings.values())):
                 self._tell()
 
     def _state_of(self, standing: Standing) -> str:

@@ -12,6 +12,7 @@ import os
 import sqlite3
 import sys
 import threading
+import time
 from pathlib import Path
 
 import structlog
@@ -27,6 +28,7 @@ from projections.runner import Runner
 logger = structlog.get_logger("projections.worker")
 
 _BACKOFF_S = (1.0, 2.0, 5.0, 10.0, 30.0)
+_PACES_S = {"files": 0.5}
 _PREDECESSOR_MAX_S = 30.0
 """How long to wait for the worker of a server that was killed a moment ago; it exits by itself."""
 
@@ -74,9 +76,11 @@ def _run(projection: Projection, disk: PosixDisk, identity: Identity, heads: _He
                 runner = Runner(projection, disk, identity, heads.first())
                 _tell(projection, runner)
             end = heads.beyond(runner.position)
+            started = time.monotonic()
             current = runner
             runner.run_to(end, lambda _position: _tell(projection, current))
             attempts = 0
+            _rest(projection, started)
             if runner.failed is not None:
                 return
         except (OSError, sqlite3.Error) as error:
@@ -85,6 +89,13 @@ def _run(projection: Projection, disk: PosixDisk, identity: Identity, heads: _He
             logger.warning("projection.retries", name=projection.name, error=str(error), retry_in_s=pause)
             _say(name=projection.name, retrying=str(error))
             threading.Event().wait(pause)
+
+
+def _rest(projection: Projection, started: float) -> None:
+    """Let events gather where a commit costs more than what it holds."""
+    pause = started + _PACES_S.get(projection.name, 0.0) - time.monotonic()
+    if pause > 0:
+        threading.Event().wait(pause)
 
 
 def _tell(projection: Projection, runner: Runner) -> None:

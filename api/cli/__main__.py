@@ -56,7 +56,7 @@ def _print_version(ctx: click.Context, _: click.Parameter, wanted: bool) -> None
 @click.group(
     cls=LazyGroup,
     context_settings={"help_option_names": ["-h", "--help"]},
-    epilog="Exit codes: 0 ok, 1 the check failed, 2 usage, 3 refused. Example: runlog serve --data-dir var --open",
+    epilog="Exit codes: 0 ok, 1 the check failed, 2 usage, 3 refused.\n\nExample: runlog serve --data-dir var --open",
 )
 @click.option("--debug", is_flag=True, help="Show the traceback of an error.")
 @click.option(

@@ -28,9 +28,7 @@ class KeysMissing(RunlogError):
         )
 
 
-@click.command(
-    epilog="Example: runlog serve --data-dir var --port 8080 --open",
-)
+@click.command(epilog="Example: runlog serve --data-dir var --port 8080 --open")
 @click.option("--host", metavar="H", help=f"Address to listen on (default {_DEFAULT['host']}).")
 @click.option("--port", type=int, help=f"Port to listen on, 0 for any that is free (default {_DEFAULT['port']}).")
 @click.option("--data-dir", metavar="DIR", help=f"Where everything is kept (default {_DEFAULT['data_dir']}).")

@@ -33,7 +33,7 @@ _RANGE = re.compile(r"bytes=(\d{0,18})-(\d{0,18})", re.ASCII)
 
 async def upload(request: web.Request) -> web.Response:
     """POST /runs/{id}/attachments: the raw bytes are the body; the blob is durable before its event is."""
-    service, run_id = request.config_dict[SERVICE], request.match_info["run_id"]
+    service, run_id = request.app[SERVICE], request.match_info["run_id"]
     settings = service.settings
     if (request.content_length or 0) > settings.attachment_bytes_max:
         raise BodyTooLarge(settings.attachment_bytes_max)
@@ -121,7 +121,7 @@ async def read(request: web.Request) -> web.Response:
     """GET /runs/{id}/attachments/{sha256}: its facts, and whether its bytes are there."""
     view, headers = await _view(request)
     facts = _facts(view, request.match_info["sha256"])
-    exists = request.config_dict[SERVICE].blobs.size(facts["sha256"]) == facts["size_bytes"]
+    exists = request.app[SERVICE].blobs.size(facts["sha256"]) == facts["size_bytes"]
     body = {"run_id": view.run_id, "attachment": facts, "exists": exists}
     return await answer(request, canonical(body), headers=headers)
 
@@ -129,7 +129,7 @@ async def read(request: web.Request) -> web.Response:
 async def verify(request: web.Request) -> web.Response:
     """GET /runs/{id}/attachments/verify: hash every blob again."""
     view, headers = await _view(request)
-    blobs = request.config_dict[SERVICE].blobs
+    blobs = request.app[SERVICE].blobs
     results = [
         {
             "sha256": one["sha256"],
@@ -147,7 +147,7 @@ async def download(request: web.Request) -> web.StreamResponse:
     view, headers = await _view(request)
     facts = _facts(view, request.match_info["sha256"])
     digest, size = facts["sha256"], facts["size_bytes"]
-    blobs = request.config_dict[SERVICE].blobs
+    blobs = request.app[SERVICE].blobs
     if blobs.size(digest) != size:
         raise AttachmentNotFound(view.run_id, digest)
     etag = f'"{digest}"'
@@ -200,7 +200,7 @@ def _range(request: web.Request, size: int, etag: str) -> tuple[int, int] | None
 
 
 async def _view(request: web.Request) -> tuple[View, dict[str, str]]:
-    service, run_id = request.config_dict[SERVICE], request.match_info["run_id"]
+    service, run_id = request.app[SERVICE], request.match_info["run_id"]
     stale = bool(params(request, "stale"))
     if not is_run_id(run_id):
         raise RunNotFound(run_id)

@@ -23,7 +23,7 @@ async def healthz(_request: web.Request) -> web.Response:
 
 async def readyz(request: web.Request) -> web.Response:
     """Say whether the service is whole: 503 only when it is unready."""
-    service = request.config_dict[SERVICE]
+    service = request.app[SERVICE]
     unready, degraded = _unready(service), _degraded(service)
     status = "unready" if unready else "degraded" if degraded else "ready"
     head = service.log.head
@@ -146,5 +146,5 @@ METRICS = web.AppKey("metrics", Metrics)
 
 async def metrics(request: web.Request) -> web.Response:
     """Return every series."""
-    text = prometheus.generate_latest(request.config_dict[METRICS].registry)
+    text = prometheus.generate_latest(request.app[METRICS].registry)
     return web.Response(body=text, headers={"Content-Type": prometheus.CONTENT_TYPE_LATEST})

@@ -2,7 +2,6 @@
 
 import asyncio
 import re
-import secrets
 from collections.abc import Collection
 from difflib import get_close_matches
 from typing import Any
@@ -13,6 +12,7 @@ from aiohttp import web
 from api.errors import BodyTooLarge, RequestTimeout, UnsupportedMediaType
 from api.service import Service
 from eventlog.canonical import sha256_json
+from eventlog.clock import random_hex
 from eventlog.event import IdempotencyKey, Origin
 from eventlog.strict_json import Fault, parse
 from projections.run.errors import InvalidCommand
@@ -30,7 +30,7 @@ _TRACEPARENT = re.compile(r"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}", 
 
 def request_id_of(request: web.BaseRequest) -> str:
     """Return the request's own id if it is fit to be echoed, else a new one."""
-    return _carried_request_id(request) or secrets.token_hex(16)
+    return _carried_request_id(request) or random_hex(16)
 
 
 def _carried_request_id(request: web.BaseRequest) -> str | None:
@@ -159,9 +159,9 @@ def check_not_encoded(request: web.BaseRequest) -> None:
         raise UnsupportedMediaType("Content-Encoding", encoding)
 
 
-async def read_json(request: web.BaseRequest) -> tuple[Any, bool]:
+async def read_json(request: web.Request) -> tuple[Any, bool]:
     """Return the body's value, and whether the body was large (so work on it belongs off the event loop)."""
-    settings = request.config_dict[SERVICE].settings
+    settings = request.app[SERVICE].settings
     if (request.content_length or 0) <= settings.body_bytes_max and request.content_length is not None:
         check_json_type(request)
     body = await read_body(request, settings.body_bytes_max, settings.idle_timeout_s)

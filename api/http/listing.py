@@ -61,7 +61,7 @@ class Ask:
 
 async def list_runs(request: web.Request) -> web.Response:
     """GET /runs."""
-    service = request.config_dict[SERVICE]
+    service = request.app[SERVICE]
     given = params(request, *_PARAMS)
     ask = _ask(given)
     await service.fresh(stale_ok=ask.stale)

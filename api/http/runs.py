@@ -25,7 +25,7 @@ VIEW_PARAMS = ("at", "stale", "include_withdrawn")
 
 async def create(request: web.Request) -> web.Response:
     """POST /runs: record a run; 201 once it is on disk."""
-    service = request.config_dict[SERVICE]
+    service = request.app[SERVICE]
     body, is_large = await read_json(request)
     query = params(request)
     command = (
@@ -50,7 +50,7 @@ async def attach_advisory(request: web.Request) -> web.Response:
         advisory = decide_advisory(state, run_id, command, origin.request_id)
         return None if advisory is None else {"advisory": advisory}
 
-    outcome = await request.config_dict[SERVICE].add(run_id, events.ADVISORY_ATTACHED, decide, origin)
+    outcome = await request.app[SERVICE].add(run_id, events.ADVISORY_ATTACHED, decide, origin)
     if outcome.events and not outcome.replayed:
         logger.info("advisory.attached", run_id=run_id, advisory_id=command.advisory_id, seq=outcome.position)
     return await outcome_answer(request, outcome, status=200)
@@ -63,7 +63,7 @@ async def set_explanation(request: web.Request) -> web.Response:
     query = params(request)
     command = command_of(body, model.SetExplanation)
     origin = await origin_of(request, query, body, is_large=is_large)
-    outcome = await request.config_dict[SERVICE].add(
+    outcome = await request.app[SERVICE].add(
         run_id, events.EXPLANATION_SET, lambda state: decide_explanation(state, command), origin
     )
     if outcome.events and not outcome.replayed:
@@ -101,7 +101,7 @@ async def advisories(request: web.Request) -> web.Response:
 
 async def run_events(request: web.Request) -> web.Response:
     """GET /runs/{id}/events: the run's events, oldest first, their bytes verbatim; of a withdrawn run too."""
-    service, run_id = request.config_dict[SERVICE], request.match_info["run_id"]
+    service, run_id = request.app[SERVICE], request.match_info["run_id"]
     params(request)
     recorded = service.log.read_stream(run_id) if is_run_id(run_id) else []
     if not recorded:
@@ -114,7 +114,7 @@ async def run_events(request: web.Request) -> web.Response:
 
 async def compare(request: web.Request) -> web.Response:
     """GET /runs/diff?a=&b=: what differs between two runs, and how much it matters."""
-    service = request.config_dict[SERVICE]
+    service = request.app[SERVICE]
     given = params(request, "a", "b", "stale")
     faults = [Fault(f"?{side}", "is required: the id of a run") for side in ("a", "b") if side not in given]
     stale = stale_ok(given, faults)
@@ -132,7 +132,7 @@ def stale_headers(service: Service, *, stale: bool) -> dict[str, str]:
 
 async def _view(request: web.Request) -> tuple[View, dict[str, str]]:
     """Return the run that the request asks for, as of the moment that it asks for."""
-    service, run_id = request.config_dict[SERVICE], request.match_info["run_id"]
+    service, run_id = request.app[SERVICE], request.match_info["run_id"]
     given = params(request, *VIEW_PARAMS)
     faults: list[Fault] = []
     include_withdrawn = flag(given, "include_withdrawn", faults)

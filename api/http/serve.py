@@ -5,6 +5,7 @@ signal exits at once. Nothing acknowledged is lost either way.
 """
 
 import asyncio
+import gc
 import os
 import signal
 import sys
@@ -72,6 +73,10 @@ async def _serve(settings: Settings) -> int:
         url = f"http://{settings.host}:{port}"
         print(f"Runlog listens on {url} and keeps its data in {settings.data_dir}.")
         print(f"Open {url}{BASE}/runs to see the runs. Ctrl-C ends it.", flush=True)
+        # What is there by now lives as long as the process: the collector need not walk it again and again.
+        gc.collect()
+        gc.freeze()
+        gc.set_threshold(20_000, 20, 50)
         logger.info("serve.listening", host=settings.host, port=port, events=service.log.head + 1)
         if settings.open:
             await asyncio.to_thread(_open_browser, f"{url}{BASE}/runs")

@@ -187,6 +187,28 @@ def test_what_is_no_http_is_a_400_in_the_one_shape(server: Server, sent: bytes) 
     assert server.request("GET", "/healthz").status == 200
 
 
+@pytest.mark.parametrize("raw", [b"\xff", b"\xc3\xa9", b"\x80\x00", b"\xed\xa0\x80"], ids=ascii)
+@pytest.mark.parametrize(
+    "line",
+    [
+        b"GET /@ HTTP/1.1\r\nHost: 127.0.0.1\r\n",
+        b"GET /api/rmos/runs/@ HTTP/1.1\r\nHost: 127.0.0.1\r\n",
+        b"GET /api/rmos/runs?@=1 HTTP/1.1\r\nHost: 127.0.0.1\r\n",
+        b"GET /api/rmos/runs?mode=@ HTTP/1.1\r\nHost: 127.0.0.1\r\n",
+        b"GET /api/rmos/runs HTTP/1.1\r\nHost: @\r\n",
+        b"POST /api/rmos/runs HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 0\r\nOrigin: @\r\n",
+        b"POST /api/rmos/runs HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 0\r\nContent-Type: @\r\n",
+        b"POST /api/rmos/runs HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 0\r\nContent-Encoding: @\r\n",
+    ],
+    ids=["path", "id", "name", "value", "host", "origin", "type", "encoding"],
+)
+def test_bytes_beyond_ascii_in_a_head_are_never_a_500(server: Server, line: bytes, raw: bytes) -> None:
+    """A refusal may repeat what it refuses, whatever that is."""
+    answer = server.raw(line.replace(b"@", raw) + b"\r\n")
+    assert answer.status < 500
+    assert answer.status == 200 or is_problem(answer)
+
+
 def test_an_unknown_expectation_has_the_one_shape(server: Server) -> None:
     answer = server.raw(HEAD.encode() + b"Expect: nonsense\r\nContent-Length: 2\r\n\r\n{}")
     assert 400 <= answer.status < 500

@@ -197,7 +197,7 @@ def test_a_file_that_someone_edited_is_not_served_and_is_put_aside(own_server: S
         lambda: [f for f in (own_server.data_dir / "quarantine").rglob("*") if f.is_file()], "it is in quarantine"
     )
     assert b"forged" in kept[0].read_bytes()
-    until(lambda: b"still true" in explanation.read_bytes(), "the right file is there")
+    until(lambda: explanation.exists() and b"still true" in explanation.read_bytes(), "the right file is there")
     (line,) = [line for line in own_server.log_lines() if line["event"] == "file.changed_outside"]
     assert line["level"] == "error"
     assert {"path", "expected_sha256", "found_sha256"} <= set(line)

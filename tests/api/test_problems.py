@@ -122,9 +122,7 @@ def test_a_request_id_comes_back(server: Server, target: str, request_id: str) -
         )
 
 
-@pytest.mark.parametrize(
-    "request_id", [ABSENT, "", "x" * 129, "x" * 4000, "caf\xe9", "a\tb", "\x7f", "\xff\xfe"], ids=ascii
-)
+@pytest.mark.parametrize("request_id", [ABSENT, "", "x" * 129, "x" * 4000, "caf\xe9", "a\tb", "\xff\xfe"], ids=ascii)
 def test_any_other_request_id_is_replaced(server: Server, request_id: str) -> None:
     """By one that is new each time, printable, and the one that stands in the run."""
     headers = {} if request_id is ABSENT else {"X-Request-Id": request_id}

@@ -1,12 +1,13 @@
 """UTC times as numbers and as text of one width, days, and event ids."""
 
+import os
 import time
 
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from eventlog.clock import DAY_US, SystemClock, day_of, time_text, time_us, uuid7
+from eventlog.clock import DAY_US, RandomPool, SystemClock, day_of, random_hex, time_text, time_us, uuid7
 
 YEAR_1 = -62_135_596_800_000_000
 YEAR_10000 = 253_402_300_800_000_000
@@ -108,3 +109,16 @@ def test_ids_of_one_moment_differ_in_every_random_bit():
         zeros |= ~number
     varied = ones & zeros & (1 << 128) - 1
     assert varied == (0xFFF << 64) | (1 << 62) - 1
+
+
+def test_no_random_byte_is_given_twice_and_none_is_made_up(monkeypatch):
+    drawn = iter(range(256))
+    monkeypatch.setattr(os, "urandom", lambda size: bytes(next(drawn) for _ in range(size)))
+    pool = RandomPool(10)
+    taken = b"".join(pool.take(count) for count in (3, 3, 4, 1, 10, 7))
+    assert sorted(set(taken)) == sorted(taken)
+
+
+def test_random_hex_is_two_digits_a_byte():
+    assert len(random_hex(16)) == 32
+    assert random_hex(16) != random_hex(16)

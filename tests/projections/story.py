@@ -78,6 +78,9 @@ class Story:
     def explained(self, status, summary=None, run_id=RUN):
         return self.add("explanation.set", {"status": status, "summary": summary}, run_id)
 
+    def attached(self, run_id=RUN):
+        return self.add("attachment.added", {"attachment": {"sha256": "0" * 64}}, run_id)
+
     def withdrawn(self, run_id=RUN):
         return self.add("run.withdrawn", {"reason": "r"}, run_id)
 
@@ -85,7 +88,9 @@ class Story:
 def rich_story():
     """Every kind of change, with an id that is withdrawn and begun anew on another day."""
     story = Story().created().created(OTHER).advisory("a/b").advisory("a_b").explained("PENDING")
-    story.explained("READY", "s").withdrawn().imported(created_at_utc="2024-02-29T01:00:00.000000Z", mode="old")
+    story.explained("READY", "s").attached().withdrawn().imported(
+        created_at_utc="2024-02-29T01:00:00.000000Z", mode="old"
+    )
     return story.advisory("a/b", kind="unknown").explained("ERROR").explained("NONE", run_id=OTHER).withdrawn(OTHER)
 
 

@@ -5,10 +5,24 @@ from functools import partial
 import pytest
 from structlog.testing import capture_logs
 
-from projections import files as module
+from eventlog.batch import Stream
+from eventlog.event import Origin
+from eventlog.log import Log
 from projections import quarantine, tree
 from projections.files import Files
-from tests.projections.story import CORE, DAY, RUN, Story, expected_tree, feed, quarantined, rich_story, tamper, tree_of
+from tests.projections.story import (
+    CORE,
+    DAY,
+    RUN,
+    Story,
+    expected_tree,
+    feed,
+    quarantined,
+    rich_story,
+    run,
+    tamper,
+    tree_of,
+)
 
 
 def fail(error, *_args, **_kwargs):
@@ -162,12 +176,25 @@ def test_a_state_that_is_no_database_is_made_anew(open_files, tmp_path, root):
     assert set(tree_of(root)) == {CORE}
 
 
-def test_what_a_later_event_gives_is_ours_while_a_lost_state_is_folded_anew(open_files, root, tmp_path, monkeypatch):
-    story = rich_story()
-    feed(open_files(), story.events)
-    monkeypatch.setattr(module, "stream_of", lambda _dir, run_id: [e for e in story.events if e.stream == run_id])
-    files = open_files()
+async def test_what_a_later_event_gives_is_ours_while_a_lost_state_is_folded_anew(open_files, root, tmp_path):
+    files, origin = open_files(), Origin("cli")
+    log = Log.open(tmp_path / "data")
+    created = log.draft("rmos.run.created.v1", RUN, {"run": run()}, origin)
+    states = [{"status": "READY", "summary": text} for text in "abc"]
+    explained = [log.draft("rmos.explanation.set.v1", RUN, state, origin) for state in states]
+    await log.append([created, *explained], Stream.ABSENT, origin)
+    events = log.read_stream(RUN)
+    await log.close()
+    feed(files, events)
+    right = tree_of(root)
     files.reset()
-    feed(files, story.events, batch=1)
-    assert tree_of(root) == expected_tree(story.events)
+    feed(files, events, batch=1)
+    assert tree_of(root) == right
     assert files.quarantined == 0
+    # An event whose bytes are damaged proves nothing.
+    (segment,) = (tmp_path / "data" / "log" / "segments").iterdir()
+    segment.write_bytes(segment.read_bytes().replace(b'"summary":"c"', b'"summary":"d"'))
+    files.reset()
+    feed(files, events, batch=1)
+    assert tree_of(root) == right
+    assert files.quarantined == 1

@@ -1,0 +1,140 @@
+"""How far the projections are, and whether the files are what the log gives: read without a lock, beside a server too.
+
+No state is changed, and beside a database without a WAL not even SQLite's own files are made.
+"""
+
+import os
+import sqlite3
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, closing
+from pathlib import Path
+from types import MappingProxyType
+from typing import ClassVar
+
+from attrs import frozen
+
+from eventlog.disk import Disk
+from eventlog.errors import EventLogError
+from eventlog.event import Recorded
+from eventlog.follow import Follower, last_whole_batch
+from eventlog.opening import LOG_JSON, Identity, read_identity
+from eventlog.posix import PosixDisk
+from eventlog.recovery import End
+from projections.catalog import Catalog
+from projections.check import Report, check
+from projections.files import Files
+from projections.projection import Projection, Saved
+
+_CLASSES: Mapping[str, type[Projection]] = MappingProxyType({Catalog.name: Catalog, Files.name: Files})
+NAMES = tuple(_CLASSES)
+
+Progress = Callable[[int], AbstractContextManager[Callable[[int], None]]]
+"""Called with how many events there are; gives a context of what hears how many are done."""
+
+
+@frozen
+class LogMissing(EventLogError):
+    """There is no log in the data directory; none is made by looking for it."""
+
+    code: ClassVar[str] = "LOG_MISSING"
+    data_dir: str
+
+    @property
+    def message(self) -> str:
+        return f"There is no log in {self.data_dir}. Give the right --data-dir, or make a log with `runlog serve`."
+
+
+@frozen
+class Standing:
+    """How far a projection has come; `state` is `rebuilding` where what is stored does not belong to this log or code."""
+
+    name: str
+    version: int
+    position: int
+    head: int
+    state: str
+    error: None = None
+
+
+def require_log(data_dir: Path) -> None:
+    """Return if there is a log in *data_dir*.
+
+    Raises:
+        LogMissing: there is none.
+
+    """
+    if not (data_dir / LOG_JSON).exists():
+        raise LogMissing(str(data_dir))
+
+
+def standings(data_dir: Path, runs_dir: Path) -> list[Standing]:
+    """Return how far each projection has come, read without a lock, beside a server too.
+
+    Raises:
+        LogMissing: there is no log.
+
+    """
+    with closing(PosixDisk(data_dir)) as disk:
+        identity = _identity(disk, data_dir)
+        # Before the head: what is stored then never lies beyond it, unless the log is another.
+        stored = {name: _stored(name, data_dir, runs_dir, identity) for name in NAMES}
+        end = last_whole_batch(disk)
+    found = []
+    for name, saved in stored.items():
+        if saved is not None and saved.end.next_seq > end.next_seq:
+            saved = None
+        state = "rebuilding" if saved is None and end.next_seq else "running"
+        position = saved.position if saved else -1
+        found.append(Standing(name, _CLASSES[name].version, position, end.next_seq - 1, state))
+    return found
+
+
+def check_files(data_dir: Path, runs_dir: Path, progress: Progress) -> Report:
+    """Compare the files tree with the log, beside a server too; see `check`.
+
+    Raises:
+        LogMissing: there is no log.
+        LogCorrupt: an event does not match its hash, so what belongs in the tree is not known.
+
+    """
+    with closing(PosixDisk(data_dir)) as disk:
+        identity = _identity(disk, data_dir)
+        saved = _stored(Files.name, data_dir, runs_dir, identity)
+        end = last_whole_batch(disk)
+        if saved is None or saved.end.next_seq > end.next_seq:
+            # Nothing says how far the tree had come: then it must hold everything, or a lost state would excuse it.
+            saved = Saved(identity.log_id, Files.version, end)
+        with progress(end.next_seq) as on_progress:
+            return check(_all_events(disk, end, on_progress), data_dir, runs_dir, saved)
+
+
+def _stored(name: str, data_dir: Path, runs_dir: Path, identity: Identity) -> Saved | None:
+    """Return how far the stored state of projection *name* covers the log; None if it is not of this log and code."""
+    path = data_dir / f"{name}.sqlite"
+    if not path.exists():
+        return None
+    # Without a WAL nobody has it open, and then nothing need be made beside it in order to read.
+    how = "mode=ro" if path.with_name(f"{path.name}-wal").exists() else "mode=ro&immutable=1"
+    try:
+        with closing(sqlite3.connect(f"{path.absolute().as_uri()}?{how}", uri=True, timeout=5)) as db:
+            row = db.execute("SELECT * FROM saved").fetchone()
+    except sqlite3.DatabaseError:
+        return None
+    if row is None or (name == Files.name and row[5] != os.fsencode(runs_dir.resolve())):
+        return None
+    saved = Saved.from_row(row[:5])
+    return saved if (saved.log_id, saved.version) == (identity.log_id, _CLASSES[name].version) else None
+
+
+def _identity(disk: Disk, data_dir: Path) -> Identity:
+    identity = read_identity(disk)
+    if identity is None:
+        raise LogMissing(str(data_dir))
+    return identity
+
+
+def _all_events(disk: Disk, end: End, on_progress: Callable[[int], None]) -> Iterator[Recorded]:
+    follower = Follower(disk)
+    while follower.at.next_seq < end.next_seq:
+        yield from follower.read(end)
+        on_progress(follower.at.next_seq)

@@ -1,0 +1,278 @@
+"""Damage: what is served is true, and what cannot be explained keeps the log shut and as it was."""
+
+from pathlib import Path
+
+import pytest
+
+from eventlog.batch import Appended, Stream
+from eventlog.errors import LogCorrupt, LogDamaged
+from eventlog.event import Origin
+from eventlog.log import Log
+from eventlog.writer import Limits
+
+ORIGIN = Origin("press")
+ONE_A_SEGMENT = Limits(segment_bytes_max=1)
+
+
+class Stopped:
+    """A clock that stands in 1970."""
+
+    def now_us(self) -> int:
+        return 0
+
+
+async def add(log: Log, *names: str) -> Appended:
+    drafts = [log.draft("t.v1", names[0], {"name": name}, ORIGIN) for name in names]
+    return await log.append(drafts, Stream.ABSENT, ORIGIN)
+
+
+async def make(folder: Path, *names: str, limits: Limits | None = None) -> None:
+    log = Log.open(folder, limits=limits)
+    for name in names:
+        await add(log, name)
+    await log.close()
+
+
+async def names(folder: Path) -> list[str]:
+    log = Log.open(folder)
+    found = names_of(log)
+    await log.close()
+    return found
+
+
+def names_of(log: Log) -> list[str]:
+    return [event.data["name"] for seq in range(log.head + 1) if (event := log.read(seq)) is not None]
+
+
+def segments(folder: Path) -> list[Path]:
+    return sorted((folder / "log" / "segments").iterdir())
+
+
+def torn(folder: Path) -> list[bytes]:
+    return [path.read_bytes() for path in sorted((folder / "log" / "torn").glob("*"))]
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    """Every file but the lock, whose holder writes its pid into it."""
+    files = [path for path in folder.rglob("*") if path.is_file() and path.name != "writer.lock"]
+    return {str(path.relative_to(folder)): path.read_bytes() for path in files}
+
+
+def lose_index(folder: Path) -> None:
+    for path in folder.glob("index.sqlite*"):
+        path.unlink()
+
+
+def write(path: Path, data: bytes) -> None:
+    path.chmod(0o644)
+    path.write_bytes(data)
+
+
+def refuses_to_open(folder: Path, what: str) -> LogDamaged:
+    before = contents(folder)
+    with pytest.raises(LogDamaged, match=what) as caught:
+        Log.open(folder)
+    assert contents(folder) == before
+    assert "`runlog log verify`" in caught.value.message
+    return caught.value
+
+
+@pytest.mark.parametrize("index", ["kept", "deleted"])
+@pytest.mark.parametrize("cut", [1, 100])
+async def test_half_a_frame_at_the_end_is_kept_apart_and_cut_and_never_served(tmp_path, index, cut):
+    await make(tmp_path, "a", "b")
+    (path,) = segments(tmp_path)
+    good = path.read_bytes()
+    half = good.replace(b'"seq":1,"first":1,"last":1', b'"seq":2,"first":2,"last":2').splitlines(True)[1][:-cut]
+    write(path, good + half)
+    if index == "deleted":
+        lose_index(tmp_path)
+    assert await names(tmp_path) == ["a", "b"]
+    assert path.read_bytes() == good
+    assert torn(tmp_path) == [half]
+    (copy,) = (tmp_path / "log" / "torn").iterdir()
+    assert copy.name.startswith(f"{path.name}@{len(good)}.20")
+    await make(tmp_path, "c")
+    assert await names(tmp_path) == ["a", "b", "c"]
+
+
+async def test_a_batch_of_which_one_frame_is_missing_is_torn_as_a_whole(tmp_path):
+    await make(tmp_path, "a")
+    log = Log.open(tmp_path)
+    await add(log, "b", "c", "d")
+    await log.close()
+    (path,) = segments(tmp_path)
+    lines = path.read_bytes().splitlines(True)
+    write(path, b"".join(lines[:3]))
+    lose_index(tmp_path)
+    assert await names(tmp_path) == ["a"]
+    assert path.read_bytes() == lines[0]
+    assert torn(tmp_path) == [b"".join(lines[1:3])]
+
+
+async def test_a_frame_damaged_below_the_index_is_never_served_and_the_rest_is(tmp_path):
+    await make(tmp_path, "a", "b", "c")
+    (path,) = segments(tmp_path)
+    lines = path.read_bytes().splitlines(True)
+    write(path, path.read_bytes().replace(b'"name":"b"', b'"name":"x"'))
+    log = Log.open(tmp_path)
+    try:
+        with pytest.raises(LogCorrupt, match=f"Event 1 .segment {path.name}, byte {len(lines[0])}.") as caught:
+            log.read(1)
+        assert (caught.value.code, caught.value.seq) == ("LOG_CORRUPT", 1)
+        with pytest.raises(LogCorrupt):
+            log.read_stream("b")
+        assert list(log.corrupt) == [1]
+        assert [event.data["name"] for seq in (0, 2) if (event := log.read(seq))] == ["a", "c"]
+        await add(log, "d")
+        assert log.head == 3
+    finally:
+        await log.close()
+
+
+async def test_two_events_that_were_swapped_below_the_index_are_both_refused(tmp_path):
+    await make(tmp_path, "a", "b")
+    (path,) = segments(tmp_path)
+    write(path, b"".join(path.read_bytes().splitlines(True)[::-1]))
+    log = Log.open(tmp_path)
+    for seq in (0, 1):
+        with pytest.raises(LogCorrupt):
+            log.read(seq)
+    await log.close()
+
+
+@pytest.mark.parametrize("seq", [0, 1, 2])
+async def test_a_damaged_frame_that_good_ones_follow_keeps_a_log_without_index_shut_and_as_it_was(tmp_path, seq):
+    await make(tmp_path, "a", "b", "c", "d")
+    lose_index(tmp_path)
+    (path,) = segments(tmp_path)
+    lines = path.read_bytes().splitlines(True)
+    for damaged in (
+        b"",
+        lines[seq][:-1],
+        lines[seq][:50],
+        b"\0" * len(lines[seq]),
+        lines[seq].replace(b"name", b"nome"),
+    ):
+        write(path, b"".join([*lines[:seq], damaged, *lines[seq + 1 :]]))
+        error = refuses_to_open(tmp_path, "damaged")
+        place = sum(map(len, lines[:seq]))
+        assert (error.segment, error.offset, error.seq) == (path.name, place, seq)
+        assert (tmp_path / "log" / "torn").exists() is False
+
+
+async def test_a_damaged_frame_beyond_the_index_that_good_ones_follow_keeps_the_log_shut(tmp_path):
+    await make(tmp_path, "a")
+    index = (tmp_path / "index.sqlite").read_bytes()
+    await make(tmp_path, "b", "c")
+    lose_index(tmp_path)
+    (tmp_path / "index.sqlite").write_bytes(index)
+    (path,) = segments(tmp_path)
+    good = path.read_bytes()
+    write(path, good.replace(b'"name":"b"', b'"name":"x"'))
+    refuses_to_open(tmp_path, "damaged")
+    write(path, good)
+    assert await names(tmp_path) == ["a", "b", "c"]
+
+
+async def test_a_damaged_frame_that_a_later_segment_follows_keeps_the_log_shut(tmp_path):
+    await make(tmp_path, "a", "b", limits=ONE_A_SEGMENT)
+    lose_index(tmp_path)
+    first = segments(tmp_path)[0]
+    write(first, first.read_bytes()[:-1])
+    assert refuses_to_open(tmp_path, "a later segment follows").segment == first.name
+
+
+@pytest.mark.parametrize("gone", [0, 1, 2])
+async def test_a_segment_that_is_gone_keeps_the_log_shut(tmp_path, gone):
+    await make(tmp_path, "a", "b", "c", limits=ONE_A_SEGMENT)
+    path = segments(tmp_path)[gone]
+    content = path.read_bytes()
+    path.unlink()
+    assert refuses_to_open(tmp_path, "a segment is gone").segment == path.name
+    if gone < 2:
+        lose_index(tmp_path)
+        refuses_to_open(tmp_path, "damaged")
+    path.write_bytes(content)
+    assert await names(tmp_path) == ["a", "b", "c"]
+
+
+async def test_a_segment_that_is_shorter_than_the_index_knows_keeps_the_log_shut(tmp_path):
+    await make(tmp_path, "a", "b")
+    (path,) = segments(tmp_path)
+    write(path, path.read_bytes().splitlines(True)[0])
+    refuses_to_open(tmp_path, "and held")
+
+
+@pytest.mark.parametrize("index", ["kept", "deleted"])
+async def test_events_without_their_log_json_are_not_taken_for_a_new_log(tmp_path, index):
+    await make(tmp_path, "a")
+    (tmp_path / "log" / "log.json").unlink()
+    if index == "deleted":
+        lose_index(tmp_path)
+    refuses_to_open(tmp_path, r"log/log\.json is gone")
+
+
+@pytest.mark.parametrize(
+    "text", ["", "{", "[]", '{"format":1}', '{"format":2,"log_id":"a","origin":"b","created":"c"}']
+)
+async def test_a_log_json_that_cannot_be_understood_keeps_the_log_shut(tmp_path, text):
+    await make(tmp_path, "a")
+    (tmp_path / "log" / "log.json").write_text(text)
+    refuses_to_open(tmp_path, r"log\.json (cannot be read|is of format 2)")
+
+
+@pytest.mark.parametrize("index", ["kept", "deleted"])
+async def test_nuls_after_the_last_frame_are_neither_a_torn_tail_nor_met_by_anyone_later(tmp_path, index):
+    await make(tmp_path, "a", "b")
+    (path,) = segments(tmp_path)
+    write(path, path.read_bytes() + b"\0" * 5000)
+    if index == "deleted":
+        lose_index(tmp_path)
+    assert await names(tmp_path) == ["a", "b"]
+    await make(tmp_path, "c", "d", limits=ONE_A_SEGMENT)
+    assert not any(b"\0" in path.read_bytes() for path in segments(tmp_path))
+    lose_index(tmp_path)
+    assert await names(tmp_path) == ["a", "b", "c", "d"]
+    assert torn(tmp_path) == []
+
+
+@pytest.mark.parametrize("index", ["kept", "deleted"])
+@pytest.mark.parametrize("left", [b"", b"\0" * 100, b'{"seq":2,"fir'])
+async def test_a_segment_without_frames_is_removed_and_the_one_before_is_written_on(tmp_path, index, left):
+    await make(tmp_path, "a", "b")
+    (path,) = segments(tmp_path)
+    path.with_name(f"{path.name[:11]}0001.jsonl").write_bytes(left)
+    if index == "deleted":
+        lose_index(tmp_path)
+    assert await names(tmp_path) == ["a", "b"]
+    assert segments(tmp_path) == [path]
+    await make(tmp_path, "c")
+    assert await names(tmp_path) == ["a", "b", "c"]
+    assert torn(tmp_path) == ([left] if left.startswith(b"{") else [])
+
+
+async def test_an_index_that_is_no_database_or_of_another_log_is_made_anew(tmp_path):
+    await make(tmp_path / "a", "a", "b")
+    await make(tmp_path / "b", "x", "y", "z")
+    for index in (b"rubbish" * 1000, b"", (tmp_path / "b" / "index.sqlite").read_bytes()):
+        (tmp_path / "a" / "index.sqlite").write_bytes(index)
+        assert await names(tmp_path / "a") == ["a", "b"]
+
+
+@pytest.mark.parametrize("damaged", [("b",), ("a", "b")])
+async def test_after_an_unreadable_last_event_the_next_one_still_lies_behind_it_though_the_clock_stepped_back(
+    tmp_path, damaged
+):
+    await make(tmp_path, "a", "b")
+    (path,) = segments(tmp_path)
+    for name in damaged:
+        write(path, path.read_bytes().replace(f'"name":"{name}"'.encode(), b'"name":"x"'))
+    log = Log.open(tmp_path, clock=Stopped())
+    added = (await add(log, "c")).events[0]
+    assert segments(tmp_path) == [path]
+    assert added.time[:10] == path.name[:10]
+    if damaged == ("b",):
+        assert (first := log.read(0)) is not None
+        assert added.time > first.time
+    await log.close()
