@@ -8,6 +8,7 @@ import asyncio
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, NoReturn, TypeVar
 
@@ -72,6 +73,7 @@ class Service:
         self._readers = ThreadPoolExecutor(2, "reader")
         self._of_thread = threading.local()
         self._catalog: Query | None = None
+        self._catalog_there = asyncio.Event()
         self.projections = Projections(settings.data_dir, settings.runs_dir, log.end, self._projection_ready)
         log.on_commit(lambda _batch: self.projections.advance(log.end))
 
@@ -117,6 +119,10 @@ class Service:
 
         """
         head = self.log.head
+        if self._catalog is None:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(self.settings.freshness_timeout_ms / 1000):
+                    await self._catalog_there.wait()
         if self.projections.position("catalog") < head and not stale_ok:
             await self.projections.wait("catalog", head, self.settings.freshness_timeout_ms / 1000)
         if self._catalog is None or (self.projections.position("catalog") < head and not stale_ok):
@@ -210,6 +216,8 @@ class Service:
                 new, drafts = await asyncio.to_thread(self._prepared, decide, name, origin)
             else:
                 new, drafts = self._prepared(decide, name, origin)
+            if new.blobs and run_id is not None and self.log.has_stream(run_id) and self.replay_of(origin) is None:
+                raise ImmutabilityViolation(run_id)  # before its bytes are kept for nothing
             for blob in new.blobs:
                 await self.blobs.put_bytes(blob.content)
             try:
@@ -293,6 +301,7 @@ class Service:
             if self._catalog is not None:
                 self._catalog.close()
             self._catalog = Query(self._catalog_path)
+            self._catalog_there.set()
 
 
 def refuse_withdrawn(run_id: str, withdrawn: Withdrawn) -> NoReturn:

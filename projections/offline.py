@@ -1,6 +1,6 @@
 """The projections worked on without a server: brought to the head, or rebuilt.
 
-Both need the log open, which holds the writer's lock, and `projections.lock` beside it. A
+Both need the log open, which holds the writer's lock, and the projections' lock beside it. A
 rebuilt database is swapped in only when it has reached the head; until then the old one stays.
 """
 
@@ -16,15 +16,15 @@ from types import MappingProxyType
 from typing import ClassVar
 
 from attrs import frozen
-from filelock import FileLock, Timeout
 
 from eventlog.disk import Disk
-from eventlog.errors import EventLogError
+from eventlog.errors import EventLogError, LogLocked
 from eventlog.log import Log
 from eventlog.posix import PosixDisk
 from eventlog.writer import Limits
 from projections.catalog import Catalog
 from projections.files import Files
+from projections.lock import ProjectionsLock
 from projections.projection import Projection, ProjectionFailed, under
 from projections.runner import Runner
 
@@ -78,10 +78,9 @@ def locked(data_dir: Path) -> Iterator[None]:
         ProjectionsLocked: another one is, and does not end.
 
     """
-    lock = FileLock(data_dir / "projections.lock", timeout=LOCK_WAIT_MAX_S, fallback_to_soft=False)
     try:
-        lock.acquire()
-    except Timeout:
+        lock = ProjectionsLock(data_dir, LOCK_WAIT_MAX_S)
+    except LogLocked:
         raise ProjectionsLocked(str(data_dir)) from None
     try:
         yield

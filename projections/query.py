@@ -160,7 +160,7 @@ class Query:
                 break
             count += self._db.execute(
                 f"SELECT count(*) FROM (SELECT 1 {statement} LIMIT ?)", (*values, left)
-            ).fetchone()[0]  # noqa: S608
+            ).fetchone()[0]
         return count
 
     def _merged(self, driver: "_Driver", filters: Filters, after: Key | None, limit: int) -> list[tuple[int, str, int]]:

@@ -13,15 +13,16 @@ import sqlite3
 import sys
 import threading
 import time
+from functools import partial
 from pathlib import Path
 
 import structlog
-from filelock import FileLock
 
 from eventlog.errors import EventLogError
 from eventlog.opening import Identity, read_identity
 from eventlog.posix import PosixDisk
 from eventlog.recovery import End
+from projections.lock import ProjectionsLock
 from projections.projection import Projection, under
 from projections.runner import Runner
 
@@ -57,13 +58,19 @@ class _Heads:
         return self.beyond(-2)
 
 
+_HELD: list[ProjectionsLock] = []
+"""Held until the process ends."""
+
 _OUT = threading.Lock()
 
 
 def _say(**facts: object) -> None:
     with _OUT:
-        sys.stdout.write(json.dumps(facts) + "\n")
-        sys.stdout.flush()
+        try:
+            sys.stdout.write(json.dumps(facts) + "\n")
+            sys.stdout.flush()
+        except BrokenPipeError:
+            os._exit(0)  # the server is gone
 
 
 def _run(projection: Projection, disk: PosixDisk, identity: Identity, heads: _Heads) -> None:
@@ -77,8 +84,7 @@ def _run(projection: Projection, disk: PosixDisk, identity: Identity, heads: _He
                 _tell(projection, runner)
             end = heads.beyond(runner.position)
             started = time.monotonic()
-            current = runner
-            runner.run_to(end, lambda _position: _tell(projection, current))
+            runner.run_to(end, partial(_tell_progress, projection, runner))
             attempts = 0
             _rest(projection, started)
             if runner.failed is not None:
@@ -96,6 +102,10 @@ def _rest(projection: Projection, started: float) -> None:
     pause = started + _PACES_S.get(projection.name, 0.0) - time.monotonic()
     if pause > 0:
         threading.Event().wait(pause)
+
+
+def _tell_progress(projection: Projection, runner: Runner, _position: int) -> None:
+    _tell(projection, runner)
 
 
 def _tell(projection: Projection, runner: Runner) -> None:
@@ -129,7 +139,8 @@ def main(data_dir: Path, runs_dir: Path) -> None:
 
 def _work(data_dir: Path, runs_dir: Path, disk: PosixDisk, identity: Identity, heads: _Heads) -> None:
     try:
-        FileLock(data_dir / "projections.lock", timeout=_PREDECESSOR_MAX_S, fallback_to_soft=False).acquire()
+        lock = ProjectionsLock(data_dir, _PREDECESSOR_MAX_S)
+        _HELD.append(lock)
         for projection in under(data_dir, runs_dir=runs_dir):
             threading.Thread(target=_run, args=(projection, disk, identity, heads), daemon=True).start()
     except (OSError, EventLogError, sqlite3.Error) as error:

@@ -54,6 +54,15 @@ async def outcome_answer(
     return await answer(request, body, status=status, etag=outcome.view.etag, headers=headers)
 
 
+def compress(request: web.BaseRequest, response: web.Response) -> None:
+    """Compress an answer that is not compressed yet, where asked and worth it."""
+    response.headers["Vary"] = "Accept-Encoding"
+    body = response.body
+    if isinstance(body, bytes) and len(body) > COMPRESS_BYTES_MIN and _takes_gzip(request):
+        response.body = _gzip(body)
+        response.headers["Content-Encoding"] = "gzip"
+
+
 def _takes_gzip(request: web.BaseRequest) -> bool:
     accepted = request.headers.get("Accept-Encoding")
     if not accepted:

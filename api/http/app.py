@@ -8,8 +8,9 @@ from urllib.parse import urlsplit
 import structlog
 from aiohttp import web
 
-from api.errors import Forbidden, Internal, MethodNotAllowed
+from api.errors import BadRequest, Forbidden, Internal, MethodNotAllowed
 from api.http import attachments, health, listing, runs
+from api.http.answers import compress
 from api.http.inputs import BASE, REQUEST_ID, SERVICE, request_id_of
 from api.http.problems import of_aiohttp, problem
 from api.service import Service
@@ -20,7 +21,7 @@ logger = structlog.get_logger("api.http")
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 # Fixed routes stand before patterns: `diff` and `verify` are never read as ids.
-_RUN = f"{BASE}/runs/{{run_id}}"
+_RUN = f"{BASE}/runs/{{run_id:[^/]+}}"
 ROUTES = (
     ("GET", "/healthz", health.healthz),
     ("GET", "/readyz", health.readyz),
@@ -37,8 +38,8 @@ ROUTES = (
     ("POST", f"{_RUN}/attachments", attachments.upload),
     ("GET", f"{_RUN}/attachments", attachments.list_attachments),
     ("GET", f"{_RUN}/attachments/verify", attachments.verify),
-    ("GET", f"{_RUN}/attachments/{{sha256}}", attachments.read),
-    ("GET", f"{_RUN}/attachments/{{sha256}}/download", attachments.download),
+    ("GET", f"{_RUN}/attachments/{{sha256:[^/]+}}", attachments.read),
+    ("GET", f"{_RUN}/attachments/{{sha256:[^/]+}}/download", attachments.download),
 )
 
 _CHANGING = frozenset({"PATCH", "PUT", "DELETE"})
@@ -60,15 +61,25 @@ def make_app(service: Service) -> web.Application:
     app.on_response_prepare.append(_mark)
     for method, path, handler in ROUTES:
         if method == "GET":
-            app.router.add_get(path, handler)
+            app.router.add_get(path, handler, expect_handler=_expect)
         else:
-            app.router.add_route(method, path, handler)
+            app.router.add_route(method, path, handler, expect_handler=_expect)
     return app
+
+
+async def _expect(request: web.Request) -> web.StreamResponse | None:
+    """Bid a client that asks first to send its body; refuse what else it may expect."""
+    expected = request.headers.get("Expect", "")
+    if expected.lower() != "100-continue":
+        return problem(BadRequest("only `Expect: 100-continue` is understood"), request_id_of(request))
+    await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+    request.writer.output_size = 0  # what aiohttp's own handler does: this was not the answer yet
+    return None
 
 
 async def _mark(request: web.BaseRequest, response: web.StreamResponse) -> None:
     headers = response.headers
-    headers["X-Request-Id"] = request.get(REQUEST_ID, "")
+    headers["X-Request-Id"] = request.get(REQUEST_ID) or request_id_of(request)
     for name, value in _SAFE_HEADERS.items():
         headers.setdefault(name, value)
 
@@ -96,6 +107,8 @@ def _guard(
         except Exception:
             logger.exception("http.failed", method=request.method, path=request.path)
             response = problem(Internal(), request_id)
+        if isinstance(response, web.Response) and response.status >= 400:
+            compress(request, response)
         route = request.match_info.route.resource
         metrics.count(request.method[:16], route.canonical if route else "unknown", response.status)
         return response

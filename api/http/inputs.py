@@ -38,8 +38,10 @@ def _carried_request_id(request: web.BaseRequest) -> str | None:
     return given if given and len(given) <= 128 and given.isascii() and given.isprintable() else None
 
 
-def params(request: web.BaseRequest, *known: str) -> dict[str, str]:
+def params(request: web.BaseRequest, *known: str, faults: list[Fault] | None = None) -> dict[str, str]:
     """Return the query parameters that have a value; all must be *known* and stand once.
+
+    Given a list of *faults*, it adds to them what is wrong, for the caller to refuse with its own.
 
     Raises:
         InvalidCommand: an unknown, repeated or undecodable parameter.
@@ -52,11 +54,13 @@ def params(request: web.BaseRequest, *known: str) -> dict[str, str]:
         pairs = parse_qsl(raw, keep_blank_values=True, errors="strict", max_num_fields=200)
     except ValueError:
         raise InvalidCommand((Fault("?", "the query is not UTF-8, or has more than 200 fields"),)) from None
-    faults = [Fault(f"?{name[:80]}", _unknown_parameter(name, known)) for name in dict(pairs) if name not in known]
+    found = [Fault(f"?{name[:80]}", _unknown_parameter(name, known)) for name in dict(pairs) if name not in known]
     names = [name for name, _ in pairs]
-    faults += [Fault(f"?{name}", "must stand once") for name in known if names.count(name) > 1]
-    if faults:
-        raise InvalidCommand(tuple(faults))
+    found += [Fault(f"?{name}", "must stand once") for name in known if names.count(name) > 1]
+    if faults is None:
+        refuse(found)
+    else:
+        faults += found
     return {name: value for name, value in pairs if value}
 
 

@@ -62,8 +62,9 @@ class Ask:
 async def list_runs(request: web.Request) -> web.Response:
     """GET /runs."""
     service = request.app[SERVICE]
-    given = params(request, *_PARAMS)
-    ask = _ask(given)
+    faults: list[Fault] = []
+    given = params(request, *_PARAMS, faults=faults)
+    ask = _ask(given, faults)
     await service.fresh(stale_ok=ask.stale)
     page = await service.query(lambda query: query.page(ask.filters, ask.after, ask.limit, full=ask.full))
     items, next_after = await _items(service, page, full=ask.full)
@@ -98,8 +99,7 @@ async def _items(service: Service, page: Page, *, full: bool) -> tuple[list[byte
     return items, page.next_after
 
 
-def _ask(given: dict[str, str]) -> Ask:
-    faults: list[Fault] = []
+def _ask(given: dict[str, str], faults: list[Fault]) -> Ask:
     for name, kind in (("status", model.Status), ("risk_level", model.RiskLevel)):
         if name in given and given[name] not in get_args(kind):
             faults.append(Fault(f"?{name}", f"must be one of {', '.join(get_args(kind))}"))

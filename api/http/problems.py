@@ -14,6 +14,7 @@ from api.errors import (
     Internal,
     MethodNotAllowed,
     NotFound,
+    RangeNotSatisfiable,
 )
 from eventlog.errors import RunlogError
 
@@ -61,13 +62,15 @@ def problem(error: RunlogError, request_id: str) -> web.Response:
     body = {
         **facts,
         "error": error.code,
-        "message": error.message,
+        "message": _text(error.message),
         "request_id": request_id,
         "detail": {"error": error.code, **facts},
     }
     headers = {}
     if "retry_after_s" in facts:
         headers["Retry-After"] = str(facts["retry_after_s"])
+    if isinstance(error, RangeNotSatisfiable):
+        headers["Content-Range"] = f"bytes */{error.size_bytes}"
     if isinstance(error, MethodNotAllowed):
         headers["Allow"] = ", ".join(error.allow)
     return web.Response(
@@ -100,4 +103,9 @@ def _plain(facts: dict[str, Any]) -> dict[str, Any]:
 def _plain_value(fact: Any) -> Any:
     if isinstance(fact, tuple):
         return [attrs.asdict(item) if attrs.has(type(item)) else item for item in fact]
-    return fact
+    return _text(fact) if isinstance(fact, str) else fact
+
+
+def _text(text: str) -> str:
+    """Return *text* fit for JSON: a header may hold bytes that are no UTF-8."""
+    return text.encode(errors="replace").decode()

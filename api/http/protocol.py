@@ -46,7 +46,7 @@ class Connection(RequestHandler):
     ) -> web.StreamResponse:
         """Answer what aiohttp could not read, in the shape of all our errors, and close."""
         error: RunlogError
-        if isinstance(exc, LineTooLong):
+        if isinstance(exc, LineTooLong) or "Too many headers" in (message or ""):
             error = HeadersTooLarge()
         elif status < 500:
             error = BadRequest((message or "not understood").splitlines()[0][:200])
@@ -86,7 +86,7 @@ class BoundedServer(web.Server):
                 self._connections.pop(oldest, None)
         super().connection_made(handler, transport)
 
-    async def shutdown(self, timeout: float | None = None) -> None:
+    async def shutdown(self, timeout: float | None = None) -> None:  # noqa: ASYNC109 (aiohttp's own signature)
         self._sweeping.cancel()
         await super().shutdown(timeout)
 

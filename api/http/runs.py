@@ -115,8 +115,9 @@ async def run_events(request: web.Request) -> web.Response:
 async def compare(request: web.Request) -> web.Response:
     """GET /runs/diff?a=&b=: what differs between two runs, and how much it matters."""
     service = request.app[SERVICE]
-    given = params(request, "a", "b", "stale")
-    faults = [Fault(f"?{side}", "is required: the id of a run") for side in ("a", "b") if side not in given]
+    faults: list[Fault] = []
+    given = params(request, "a", "b", "stale", faults=faults)
+    faults += [Fault(f"?{side}", "is required: the id of a run") for side in ("a", "b") if side not in given]
     stale = stale_ok(given, faults)
     refuse(faults)
     await service.fresh(stale_ok=stale)
@@ -133,8 +134,8 @@ def stale_headers(service: Service, *, stale: bool) -> dict[str, str]:
 async def _view(request: web.Request) -> tuple[View, dict[str, str]]:
     """Return the run that the request asks for, as of the moment that it asks for."""
     service, run_id = request.app[SERVICE], request.match_info["run_id"]
-    given = params(request, *VIEW_PARAMS)
     faults: list[Fault] = []
+    given = params(request, *VIEW_PARAMS, faults=faults)
     include_withdrawn = flag(given, "include_withdrawn", faults)
     stale = stale_ok(given, faults)
     at = _moment(given["at"], faults) if "at" in given else None
@@ -155,7 +156,7 @@ async def _view(request: web.Request) -> tuple[View, dict[str, str]]:
 
 def _moment(text: str, faults: list[Fault]) -> tuple[int | None, int | None]:
     """Return the seq or the time (microseconds) that `?at=` names."""
-    if text.isascii() and text.isdigit() and len(text) <= 18:
+    if text.isascii() and text.isdigit() and len(text) <= 1000:
         return int(text), None
     try:
         # A `+` of an offset reaches us as the space that it stands for in a query.

@@ -111,7 +111,8 @@ def test_an_old_version_is_answered_with_the_run(server: Server) -> None:
 
 
 def history(server: Server) -> list[dict[str, Any]]:
-    """Return a run's views after each of its four events, with other runs' events in between."""
+    """Return a run's views after each of its four events, with other runs' events before and in between."""
+    server.create()
     run_id = server.create()["run_id"]
     views = [server.run(run_id)]
     for path, sent in [

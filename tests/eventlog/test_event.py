@@ -47,7 +47,10 @@ def test_the_time_is_spliced_in_wherever_the_data_ask_for_it():
     assert parse(stamped(Origin("press"), data))["data"] == {"run": {"created_at_utc": TIME, "meta": [TIME, 1e-5]}}
 
 
-@pytest.mark.parametrize("forged", ["time:", "time:" + "0" * 32, TIME_SLOT[:-1], TIME])
+FORGED = {"prefix": "time:", "guess": "time:" + "0" * 32, "almost": TIME_SLOT[:-1], "time": TIME}
+
+
+@pytest.mark.parametrize("forged", FORGED.values(), ids=FORGED)
 def test_text_that_looks_like_the_place_of_the_time_stays_as_it_is(forged):
     assert parse(stamped(Origin("press"), {"a": forged, forged: 1}))["data"] == {"a": forged, forged: 1}
 

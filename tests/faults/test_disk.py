@@ -1,0 +1,177 @@
+"""A disk that is full, truly, and one that fails a call: reads go on, and nothing acknowledged is lost."""
+
+import contextlib
+import os
+import shutil
+import signal
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from tests.faults.load import (
+    Sent,
+    a_retry_never_doubles,
+    all_agrees,
+    at_the_head,
+    every_acknowledged_run_is_served,
+    ids_listed,
+    post,
+    try_to_post,
+)
+from tests.server import Answer, Server, refused, until
+
+BALLAST_BYTES = 1 << 20
+
+
+@pytest.fixture
+def on_small_disk(tmp_path: Path) -> Iterator[Server]:
+    """A server that runs on a tmpfs of 4 MB, a quarter of which is ballast."""
+    if os.geteuid() != 0:
+        pytest.skip("only root may mount a tmpfs")
+    server = Server(tmp_path)
+    server.data_dir.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=4m", "tmpfs", str(server.data_dir)]
+    mounted = subprocess.run(mount, capture_output=True, text=True)
+    if mounted.returncode:
+        pytest.skip(f"a tmpfs cannot be mounted here: {mounted.stderr.strip()}")
+    try:
+        (server.data_dir / "runlog.toml").write_text("disk_free_bytes_min = 0\n")
+        (server.data_dir / "ballast").write_bytes(b"b" * BALLAST_BYTES)
+        server.start()
+        yield server
+    finally:
+        try:
+            server.stop()
+        finally:
+            # Lazily: the worker of a server that was killed may take a moment to go.
+            subprocess.run(["umount", "--lazy", str(server.data_dir)], check=True)
+    assert "Traceback" not in server.output()
+
+
+def test_a_full_disk_refuses_writes_serves_reads_and_recovers_once_there_is_space(on_small_disk: Server) -> None:
+    """The refused request was not recorded; sent again with its key, it is."""
+    server, sent = on_small_disk, []
+    answer, one = try_to_post(server)
+    while answer.status == 201:
+        sent.append(one)
+        assert len(sent) < 500, "4 MB never ran full"
+        # In step with the projections, which need space as well: what is full in the end is the log.
+        at_the_head(server)
+        answer, one = try_to_post(server, outputs={"gcode_text": "G1 X1 Y1\n" * 5000}, meta={"of": one.key})
+    refused(answer, 507, "LOG_FULL")
+    every_acknowledged_run_is_served(server, sent)
+    assert sorted(ids_listed(server)) == sorted(done.run["run_id"] for done in sent if done.run)
+    assert server.request("GET", "/healthz").status == 200
+    (server.data_dir / "ballast").unlink()
+    again = server.post("/runs", one.content, {"Idempotency-Key": one.key})
+    assert again.status == 201, again.body
+    assert "Idempotency-Replayed" not in again.headers
+    sent += [Sent(one.key, one.content, again.json), post(server)]
+    server.restart()
+    every_acknowledged_run_is_served(server, sent)
+    all_agrees(server, sent)
+
+
+# --- calls that fail
+
+
+@contextmanager
+def failing(server: Server, *injections: str) -> Iterator[None]:
+    """Have the system refuse these calls on the segment (and on nothing else) while this lasts."""
+    (segment,) = (server.data_dir / "log" / "segments").iterdir()
+    calls = ",".join(injection.partition(":")[0] for injection in injections)
+    inject = [argument for injection in injections for argument in ("-e", f"inject={injection}")]
+    trace = server.folder / "strace"
+    command = ["strace", "-f", "-p", str(server.pid), "-P", str(segment), "-e", f"trace={calls}", *inject]
+    with trace.open("ab") as out:
+        strace = subprocess.Popen([*command, "-o", str(server.folder / "calls")], stdout=out, stderr=out)
+    try:
+        until(lambda: strace.poll() is not None or is_traced(server.pid), "strace held every thread", 20)
+        if strace.poll() is not None:
+            pytest.skip(f"strace cannot attach to a process here: {trace.read_text().strip()}")
+        yield
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            strace.send_signal(signal.SIGTERM)
+        strace.wait(20)
+    assert "INJECTED" in (server.folder / "calls").read_text(), "no call was made to fail"
+
+
+def is_traced(pid: int) -> bool:
+    """Tell whether every thread of the process has a tracer."""
+    with contextlib.suppress(FileNotFoundError):  # a thread may end meanwhile
+        statuses = [path.read_text() for path in Path(f"/proc/{pid}/task").glob("*/status")]
+        return bool(statuses) and all("TracerPid:\t0\n" not in status for status in statuses)
+    return False
+
+
+needs_strace = pytest.mark.skipif(
+    shutil.which("strace") is None, reason="strace is not installed (apt install strace): no call can be made to fail"
+)
+
+
+def is_halted(server: Server, sent: list[Sent]) -> None:
+    """Writes are refused and reads go on."""
+    ready = server.request("GET", "/readyz")
+    assert (ready.status, ready.json["status"]) == (503, "unready")
+    assert any("halted" in reason for reason in ready.json["reasons"])
+    assert server.request("GET", "/healthz").status == 200
+    every_acknowledged_run_is_served(server, sent)
+    assert sorted(ids_listed(server)) == sorted(one.run["run_id"] for one in sent if one.run)
+
+
+@pytest.mark.strace
+@needs_strace
+@pytest.mark.parametrize(
+    "injections",
+    [
+        pytest.param(["fdatasync:error=EIO:when=1"], id="an fdatasync that fails once"),
+        pytest.param(["fdatasync:error=EIO"], id="every fdatasync fails"),
+        pytest.param(["pwrite64:error=EIO:when=1"], id="a write that fails once"),
+        pytest.param(["pwrite64:error=ENOSPC", "ftruncate:error=EIO"], id="no space, and the cut fails"),
+        pytest.param(["pwrite64:error=ENOSPC", "fdatasync:error=EIO"], id="no space, and the fsync of the cut fails"),
+    ],
+)
+def test_a_disk_that_fails_halts_the_log_until_a_restart(own_server: Server, injections: list[str]) -> None:
+    """Even once the disk is well again; what was in doubt is settled by a retry with its key."""
+    sent = [post(own_server) for _ in range(3)]
+    in_doubt = []
+
+    def is_refused(answer: Answer, one: Sent) -> None:
+        refused(answer, 503, "LOG_HALTED")
+        in_doubt.append(one)
+
+    with failing(own_server, *injections):
+        for _ in range(2):
+            is_refused(*try_to_post(own_server))
+        is_halted(own_server, sent)
+    is_refused(*try_to_post(own_server))
+    is_halted(own_server, sent)
+    assert [line["level"] for line in own_server.log_lines() if line["event"] == "log.halted"] == ["error"]
+    own_server.restart()
+    every_acknowledged_run_is_served(own_server, sent)
+    all_agrees(own_server, a_retry_never_doubles(own_server, [*sent, *in_doubt, post(own_server)]))
+
+
+@pytest.mark.strace
+@needs_strace
+def test_a_write_that_finds_no_space_once_is_refused_and_the_next_one_is_taken(own_server: Server) -> None:
+    """Nothing of the refused one is left in the log."""
+    sent = [post(own_server) for _ in range(3)]
+    with failing(own_server, "pwrite64:error=ENOSPC:when=1"):
+        answer, one = try_to_post(own_server)
+        refused(answer, 507, "LOG_FULL")
+        every_acknowledged_run_is_served(own_server, sent)
+        assert own_server.request("GET", "/readyz").status == 200
+        sent.append(post(own_server))
+    again = own_server.post("/runs", one.content, {"Idempotency-Key": one.key})
+    assert again.status == 201
+    assert "Idempotency-Replayed" not in again.headers
+    sent.append(Sent(one.key, one.content, again.json))
+    assert [done.run["log"]["seq"] for done in sent if done.run] == [0, 1, 2, 3, 4]
+    own_server.restart()
+    every_acknowledged_run_is_served(own_server, sent)
+    all_agrees(own_server, sent)
