@@ -158,9 +158,8 @@ class Query:
             left = CANDIDATES_MAX - count
             if left <= 0:
                 break
-            count += self._db.execute(
-                f"SELECT count(*) FROM (SELECT 1 {statement} LIMIT ?)", (*values, left)
-            ).fetchone()[0]
+            counting = f"SELECT count(*) FROM (SELECT 1 {statement} LIMIT ?)"  # noqa: S608 (names are ours)
+            count += self._db.execute(counting, (*values, left)).fetchone()[0]
         return count
 
     def _merged(self, driver: "_Driver", filters: Filters, after: Key | None, limit: int) -> list[tuple[int, str, int]]:
@@ -204,7 +203,8 @@ class _Driver:
     def branches(self, filters: Filters, after: Key | None) -> Iterator[tuple[str, tuple[Any, ...]]]:
         """Yield statement and values of each ordered piece of the walk."""
         since, until = filters.created_us
-        bounds, bound_values = "created_us >= ? AND created_us < ?", [since, until]
+        bounds = "created_us >= ? AND created_us < ?"
+        bound_values: list[Any] = [since, until]
         if after is not None:
             bounds += " AND (created_us, run_id) < (?, ?)"
             bound_values += after

@@ -7,6 +7,7 @@ from urllib.parse import urlsplit
 
 import structlog
 from aiohttp import web
+from aiohttp.typedefs import Middleware
 
 from api.errors import BadRequest, Forbidden, Internal, MethodNotAllowed
 from api.http import attachments, health, listing, runs
@@ -71,7 +72,8 @@ async def _expect(request: web.Request) -> web.StreamResponse | None:
     """Bid a client that asks first to send its body; refuse what else it may expect."""
     expected = request.headers.get("Expect", "")
     if expected.lower() != "100-continue":
-        return problem(BadRequest("only `Expect: 100-continue` is understood"), request_id_of(request))
+        request[REQUEST_ID] = request_id_of(request)
+        return problem(BadRequest("only `Expect: 100-continue` is understood"), request[REQUEST_ID])
     await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
     request.writer.output_size = 0  # what aiohttp's own handler does: this was not the answer yet
     return None
@@ -84,9 +86,7 @@ async def _mark(request: web.BaseRequest, response: web.StreamResponse) -> None:
         headers.setdefault(name, value)
 
 
-def _guard(
-    hosts: frozenset[str], metrics: health.Metrics
-) -> Callable[[web.Request, Handler], Awaitable[web.StreamResponse]]:
+def _guard(hosts: frozenset[str], metrics: health.Metrics) -> Middleware:
     """Return the middleware: who may ask, which id the request has, and what becomes of errors."""
 
     @web.middleware

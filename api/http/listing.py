@@ -41,7 +41,7 @@ _PARAMS = (
     "stale",
 )
 _DATE = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)
-_INTEGER = re.compile(r"-?\d{1,18}", re.ASCII)
+_INTEGER = re.compile(r"-?\d{1,1000}", re.ASCII)
 _EPOCH_DAY = date(1970, 1, 1).toordinal()
 
 

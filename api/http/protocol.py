@@ -65,7 +65,7 @@ class BoundedServer(web.Server):
 
     def __init__(self, inner: web.Server, connections_max: int, idle_timeout_s: float) -> None:
         super().__init__(
-            inner.request_handler,  # type: ignore[arg-type]
+            inner.request_handler,
             request_factory=inner.request_factory,
             loop=inner._loop,
             **inner._kwargs,

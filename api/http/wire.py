@@ -167,18 +167,34 @@ _HOOKS: tuple[tuple[Any, Callable[[Any], Any]], ...] = (
 )
 
 
+def _as_hook(check: Callable[[Any], Any]) -> Callable[[Any, Any], Any]:
+    def hook(value: Any, _kind: Any) -> Any:
+        return check(value)
+
+    return hook
+
+
+def _is_literal(kind: Any) -> bool:
+    origin: Any = get_origin(kind)
+    return bool(origin is Literal)
+
+
+def _of_object(inner: Callable[[Any, Any], Any], value: Any, kind: Any) -> Any:
+    return inner(_object(value), kind)
+
+
 def _converter(*, detailed: bool) -> Converter:
     converter = Converter(forbid_extra_keys=True, detailed_validation=detailed)
     for kind, check in _HOOKS:
-        converter.register_structure_hook(kind, lambda value, _, check=check: check(value))
+        converter.register_structure_hook(kind, _as_hook(check))
     converter.register_structure_hook_func(lambda kind: kind == dict[str, Any], lambda value, _: _object(value))
     converter.register_structure_hook_func(lambda kind: kind == list[str], lambda value, _: _strings(value))
-    converter.register_structure_hook_func(lambda kind: get_origin(kind) is Literal, _one_of)
+    converter.register_structure_hook_func(_is_literal, _one_of)
     for cls in (*_NESTED, *_COMMANDS):
         inner = make_dict_structure_fn(
             cls, converter, _cattrs_forbid_extra_keys=True, _cattrs_detailed_validation=detailed
         )
-        converter.register_structure_hook(cls, lambda value, kind, inner=inner: inner(_object(value), kind))
+        converter.register_structure_hook(cls, partial(_of_object, inner))
     return converter
 
 
