@@ -82,8 +82,8 @@ async def _expect(request: web.Request) -> web.StreamResponse | None:
 async def _mark(request: web.BaseRequest, response: web.StreamResponse) -> None:
     headers = response.headers
     headers["X-Request-Id"] = request.get(REQUEST_ID) or request_id_of(request)
-    for name, value in _SAFE_HEADERS.items():
-        headers.setdefault(name, value)
+    if "Content-Security-Policy" not in headers:
+        headers.extend(_SAFE_HEADERS)
 
 
 def _guard(hosts: frozenset[str], metrics: health.Metrics) -> Middleware:

@@ -157,6 +157,9 @@ async def download(request: web.Request) -> web.StreamResponse:
         "Accept-Ranges": "bytes",
         "ETag": etag,
         "Content-Security-Policy": "sandbox; default-src 'none'",
+        "X-Content-Type-Options": "nosniff",
+        "X-Frame-Options": "DENY",
+        "Referrer-Policy": "no-referrer",
         "Cache-Control": "private, max-age=31536000, immutable",
     }
     if etag in request.headers.get("If-None-Match", ""):

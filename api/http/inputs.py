@@ -145,6 +145,8 @@ def check_json_type(request: web.BaseRequest) -> None:
     """
     check_not_encoded(request)
     given = request.headers.get("Content-Type", "")
+    if given == "application/json":
+        return
     kind, _, parameters = given.partition(";")
     charset = parameters.strip().lower().removeprefix("charset=").strip('"')
     if kind.strip().lower() != "application/json" or charset not in ("", "utf-8", "utf8"):
@@ -158,18 +160,20 @@ def check_not_encoded(request: web.BaseRequest) -> None:
         UnsupportedMediaType: it is.
 
     """
-    encoding = request.headers.get("Content-Encoding", "identity")
-    if encoding.strip().lower() not in ("identity", ""):
+    encoding = request.headers.get("Content-Encoding")
+    if encoding is not None and encoding.strip().lower() not in ("identity", ""):
         raise UnsupportedMediaType("Content-Encoding", encoding)
 
 
 async def read_json(request: web.Request) -> tuple[Any, bool]:
     """Return the body's value, and whether the body was large (so work on it belongs off the event loop)."""
     settings = request.app[SERVICE].settings
-    if (request.content_length or 0) <= settings.body_bytes_max and request.content_length is not None:
-        check_json_type(request)
+    length = request.content_length
+    if length is not None and length <= settings.body_bytes_max:
+        check_json_type(request)  # before its body is read; where the length is not known, the size comes first
     body = await read_body(request, settings.body_bytes_max, settings.idle_timeout_s)
-    check_json_type(request)
+    if length is None:
+        check_json_type(request)
     if len(body) > LARGE_BYTES:
         return await asyncio.to_thread(parse, body), True
     return parse(body), False

@@ -10,6 +10,7 @@ import unicodedata
 from collections.abc import Callable
 from difflib import get_close_matches
 from functools import partial
+from types import NoneType
 from typing import Any, Literal, TypeVar, get_args, get_origin
 
 from attrs import fields
@@ -80,7 +81,7 @@ def _unknown(name: str, cls: Any) -> str:
     return "is not a field of this request" + (f"; did you mean {near[0]}?" if near else "")
 
 
-def text(value: Any, length_max: int | None = None, *, blank: bool = True) -> str:
+def text(value: Any, _kind: Any = None, *, length_max: int | None = None, blank: bool = True) -> str:
     """Return *value* if it is a string within its length; else say what is wrong."""
     if not isinstance(value, str):
         raise _Wrong(("", "must be a string"))
@@ -91,7 +92,7 @@ def text(value: Any, length_max: int | None = None, *, blank: bool = True) -> st
     return value
 
 
-def _score(value: Any) -> float:
+def _score(value: Any, _kind: Any) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float):  # the parser let no NaN through
         raise _Wrong(("", "must be a number from 0 to 100"))
     if not 0 <= value <= 100:
@@ -99,13 +100,13 @@ def _score(value: Any) -> float:
     return value
 
 
-def _sha256(value: Any) -> str:
+def _sha256(value: Any, _kind: Any) -> str:
     if not isinstance(value, str) or not _SHA256.fullmatch(value):
         raise _Wrong(("", "must be 64 lower-case hex digits"))
     return value
 
 
-def _run_id(value: Any) -> str:
+def _run_id(value: Any, _kind: Any) -> str:
     if not isinstance(value, str) or not is_native_run_id(value):
         raise _Wrong(("", "must be `run_` and 12 lower-case hex digits"))
     return value
@@ -116,8 +117,8 @@ def has_controls(value: str) -> bool:
     return not value.isprintable() and any(unicodedata.category(c) == "Cc" for c in value)
 
 
-def _advisory_id(value: Any) -> str:
-    if not text(value, 512):
+def _advisory_id(value: Any, _kind: Any) -> str:
+    if not text(value, length_max=512):
         raise _Wrong(("", "must not be empty"))
     if has_controls(value):
         raise _Wrong(("", "must not hold control characters"))
@@ -130,7 +131,7 @@ def _object(value: Any) -> dict[str, Any]:
     return value
 
 
-def _own_meta(value: Any) -> dict[str, Any]:
+def _own_meta(value: Any, _kind: Any) -> dict[str, Any]:
     taken = [name for name in model.RESERVED_META if name in _object(value)]
     if taken:
         raise _Wrong(*((f".{name}", "is set by Runlog itself; use another key") for name in taken))
@@ -153,7 +154,7 @@ def _one_of(value: Any, kind: Any) -> str:
     return value
 
 
-_HOOKS: tuple[tuple[Any, Callable[[Any], Any]], ...] = (
+_HOOKS: tuple[tuple[Any, Callable[[Any, Any], Any]], ...] = (
     (str, text),
     (model.Label, partial(text, length_max=200, blank=False)),
     (model.ShortText, partial(text, length_max=200)),
@@ -163,20 +164,24 @@ _HOOKS: tuple[tuple[Any, Callable[[Any], Any]], ...] = (
     (model.NativeRunId, _run_id),
     (model.AdvisoryId, _advisory_id),
     (model.OwnMeta, _own_meta),
-    (model.Json, lambda value: value),
+    (model.Json, lambda value, _kind: value),
 )
-
-
-def _as_hook(check: Callable[[Any], Any]) -> Callable[[Any, Any], Any]:
-    def hook(value: Any, _kind: Any) -> Any:
-        return check(value)
-
-    return hook
 
 
 def _is_literal(kind: Any) -> bool:
     origin: Any = get_origin(kind)
     return bool(origin is Literal)
+
+
+def _is_optional(kind: Any) -> bool:
+    return NoneType in get_args(kind) and len(get_args(kind)) == 2
+
+
+def _optional(converter: Converter, kind: Any) -> Callable[[Any, Any], Any]:
+    """Resolve an optional field's rule once; by itself cattrs looks it up for each value."""
+    (other,) = (arg for arg in get_args(kind) if arg is not NoneType)
+    inner = converter.get_structure_hook(other)
+    return lambda value, _kind: None if value is None else inner(value, other)
 
 
 def _of_object(inner: Callable[[Any, Any], Any], value: Any, kind: Any) -> Any:
@@ -186,10 +191,11 @@ def _of_object(inner: Callable[[Any, Any], Any], value: Any, kind: Any) -> Any:
 def _converter(*, detailed: bool) -> Converter:
     converter = Converter(forbid_extra_keys=True, detailed_validation=detailed)
     for kind, check in _HOOKS:
-        converter.register_structure_hook(kind, _as_hook(check))
+        converter.register_structure_hook(kind, check)
     converter.register_structure_hook_func(lambda kind: kind == dict[str, Any], lambda value, _: _object(value))
     converter.register_structure_hook_func(lambda kind: kind == list[str], lambda value, _: _strings(value))
     converter.register_structure_hook_func(_is_literal, _one_of)
+    converter.register_structure_hook_factory(_is_optional, partial(_optional, converter))
     for cls in (*_NESTED, *_COMMANDS):
         inner = make_dict_structure_fn(
             cls, converter, _cattrs_forbid_extra_keys=True, _cattrs_detailed_validation=detailed

@@ -48,7 +48,7 @@ def test_a_torn_tail_is_put_aside_and_the_server_goes_on(own_server: Server, tai
     assert segment.read_bytes() == whole
     (copy,) = (own_server.data_dir / "log" / "torn").iterdir()
     assert copy.read_bytes() == torn
-    assert copy.name.startswith(f"{segment.stem}@{len(whole)}.")
+    assert copy.name.startswith(f"{segment.name}@{len(whole)}.")
     (warning,) = [line for line in own_server.log_lines() if line["event"] == "log.torn_tail"]
     assert (warning["level"], warning["offset"], warning["bytes"]) == ("warning", len(whole), len(torn))
     assert warning["segment"] in segment.name

@@ -83,7 +83,10 @@ def test_a_full_disk_refuses_writes_serves_reads_and_takes_writes_again_once_the
 
 def test_a_disk_that_runs_full_under_writes_loses_nothing_that_it_acknowledged(on_small_disk: Server) -> None:
     """The projections run out of space as well; they come to the head by themselves once there is some."""
-    server, sent = on_small_disk, []
+    server = on_small_disk
+    first = post(server)
+    at_the_head(server)
+    sent = [first]
     answer, one = try_to_post(server, outputs={"gcode_text": GCODE})
     while answer.status == 201:
         sent.append(one)
@@ -92,8 +95,8 @@ def test_a_disk_that_runs_full_under_writes_loses_nothing_that_it_acknowledged(o
     refused(answer, 507, "LOG_FULL")
     # The catalog may be behind, and then says so unless what there is will do.
     assert server.get("/runs", query={"stale": "ok"}).status == 200
-    assert sent[0].run is not None
-    assert server.get(f"/runs/{sent[0].run['run_id']}", query={"stale": "ok"}).json == sent[0].run
+    assert first.run is not None
+    assert server.get(f"/runs/{first.run['run_id']}", query={"stale": "ok"}).json == first.run
     assert server.request("GET", "/healthz").status == 200
     (server.data_dir / "ballast").unlink()
     sent.append(accepted_now(server, one))
