@@ -84,6 +84,7 @@ class Writer:
             LogHalted: the outcome is not known.
 
         """
+        assert drafts, "an append has events"
         append = Append(drafts, expected, origin, asyncio.get_running_loop().create_future())
         self._admit(append)
         self._waiting.append(append)

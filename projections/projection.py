@@ -66,6 +66,7 @@ class Projection(Protocol):
 class ProjectionFailed(EventLogError):
     """An event could not be folded; this projection alone stops there, and nothing is skipped."""
 
+    code: ClassVar[str] = "PROJECTION_FAILED"
     name: str
     seq: int
     type: str

@@ -13,7 +13,7 @@ from aiohttp import web
 
 from api.errors import AttachmentNotFound, BodyTooLarge, RangeNotSatisfiable
 from api.http.answers import answer, outcome_answer
-from api.http.inputs import BASE, SERVICE, check_not_encoded, next_chunk, origin_of, params
+from api.http.inputs import BASE, SERVICE, check_not_encoded, next_chunk, origin_of, params, refuse, stale_ok
 from api.http.runs import stale_headers
 from api.http.wire import has_controls
 from api.service import View, logger
@@ -204,7 +204,9 @@ def _range(request: web.Request, size: int, etag: str) -> tuple[int, int] | None
 
 async def _view(request: web.Request) -> tuple[View, dict[str, str]]:
     service, run_id = request.app[SERVICE], request.match_info["run_id"]
-    stale = bool(params(request, "stale"))
+    faults: list[Fault] = []
+    stale = stale_ok(params(request, "stale", faults=faults), faults)
+    refuse(faults)
     if not is_run_id(run_id):
         raise RunNotFound(run_id)
     await service.fresh(stale_ok=stale)

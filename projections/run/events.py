@@ -41,7 +41,7 @@ class UnknownEvent(EventLogError):
     def message(self) -> str:
         return (
             f"Event {self.seq} is of type {self.type!r}, which this version does not know. Update Runlog to the "
-            "version that wrote it, then run `runlog projections retry`."
+            "version that wrote it, then restart the server; it goes on from there."
         )
 
 
