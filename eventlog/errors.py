@@ -75,8 +75,8 @@ class LogFull(EventLogError):
     @property
     def message(self) -> str:
         return (
-            "The disk is full; nothing of this request was recorded. Make space on the data "
-            "directory's file system and send it again. Reads go on."
+            "The disk is full; nothing of this request was recorded. Make space on the data directory's "
+            "file system and send it again. Reads go on; ?stale=ok reads what the catalog has so far."
         )
 
 

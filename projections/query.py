@@ -22,6 +22,8 @@ from projections.run.model import RunState
 
 CANDIDATES_MAX = 2000
 FIRST_CANDIDATES = 250
+COUNT_MAX = 400
+"""A filter that finds more than this is common; among common ones it hardly matters which one drives."""
 TOOLS_MAX = 200
 TOTAL_TIME_MAX_S = 2.0
 
@@ -155,7 +157,7 @@ class Query:
         """Return how many runs *driver* would walk along, as far as it matters."""
         count = 0
         for statement, values in driver.branches(filters, None):
-            left = CANDIDATES_MAX - count
+            left = COUNT_MAX - count
             if left <= 0:
                 break
             counting = f"SELECT count(*) FROM (SELECT 1 {statement} LIMIT ?)"  # noqa: S608 (names are ours)

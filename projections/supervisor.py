@@ -168,6 +168,7 @@ class Projections:
         standing = self.standings[facts["name"]]
         if "retrying" in facts:
             standing.error = {"seq": standing.position + 1, "type": "", "message": facts["retrying"]}
+            standing.state = "running"  # it has not failed: it tries again
             return
         standing.version, standing.position = facts["version"], facts["position"]
         standing.quarantined, standing.error = facts["quarantined"], facts["error"]

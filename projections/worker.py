@@ -53,6 +53,13 @@ class _Heads:
             assert self._end is not None
             return self._end
 
+    def moved_within(self, seconds: float) -> None:
+        """Wait at least a second, then until the end moves (a write found space again) or *seconds* are over."""
+        time.sleep(_BACKOFF_S[0])
+        with self._moved:
+            before = self._end
+            self._moved.wait_for(lambda: self._end != before, max(0.0, seconds - _BACKOFF_S[0]))
+
     def first(self) -> End:
         """Return the first end that is heard of."""
         return self.beyond(-2)
@@ -94,7 +101,7 @@ def _run(projection: Projection, disk: PosixDisk, identity: Identity, heads: _He
             attempts += 1
             logger.warning("projection.retries", name=projection.name, error=str(error), retry_in_s=pause)
             _say(name=projection.name, retrying=str(error))
-            threading.Event().wait(pause)
+            heads.moved_within(pause)
 
 
 def _rest(projection: Projection, started: float) -> None:

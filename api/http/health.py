@@ -45,7 +45,8 @@ def _unready(service: Service) -> list[str]:
         )
     for one in service.projections.standings.values():
         if one.error is not None:
-            reasons.append(f"projection {one.name} stopped at event {one.error['seq']}: {one.error['message']}")
+            does = "stopped" if one.state == "failed" else "tries again"
+            reasons.append(f"projection {one.name} {does} at event {one.error['seq']}: {one.error['message']}")
     for name, lag_s in service.projections.lags_s().items():
         if lag_s > service.settings.projection_lag_max_s:
             reasons.append(f"projection {name} is {lag_s:.0f} s behind the log")
