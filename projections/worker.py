@@ -55,9 +55,9 @@ class _Heads:
 
     def moved_within(self, seconds: float) -> None:
         """Wait at least a second, then until the end moves (a write found space again) or *seconds* are over."""
+        before = self._end
         time.sleep(_BACKOFF_S[0])
         with self._moved:
-            before = self._end
             self._moved.wait_for(lambda: self._end != before, max(0.0, seconds - _BACKOFF_S[0]))
 
     def first(self) -> End:
