@@ -5,6 +5,7 @@ import logging
 import sys
 import time
 from collections.abc import MutableMapping
+from contextvars import ContextVar
 from typing import Any
 
 import orjson
@@ -13,6 +14,17 @@ import structlog
 from eventlog.clock import time_text
 
 _LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}
+
+
+REQUEST_ID: ContextVar[str] = ContextVar("request_id")
+"""The id of the request that is being answered; each request has a context of its own."""
+
+
+def _of_request(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    request_id = REQUEST_ID.get(None)
+    if request_id is not None:
+        event["request_id"] = request_id
+    return event
 
 
 def _as_json(value: Any, default: Any = None, **_: Any) -> bytes:
@@ -55,7 +67,7 @@ class LineLogger:
 def configure(level: str) -> None:
     """Write lines of *level* and above; every line of a request carries its `request_id`."""
     processors: list[Any] = [
-        structlog.contextvars.merge_contextvars,
+        _of_request,
         structlog.processors.add_log_level,
         _stamp,
     ]

@@ -15,6 +15,7 @@ from api.http.answers import compress
 from api.http.inputs import BASE, REQUEST_ID, SERVICE, request_id_of
 from api.http.problems import of_aiohttp, problem
 from api.service import Service
+from eventlog import logging
 from eventlog.errors import RunlogError
 
 logger = structlog.get_logger("api.http")
@@ -92,7 +93,7 @@ def _guard(hosts: frozenset[str], metrics: health.Metrics) -> Middleware:
     @web.middleware
     async def guard(request: web.Request, handler: Handler) -> web.StreamResponse:
         request_id = request[REQUEST_ID] = request_id_of(request)
-        structlog.contextvars.bind_contextvars(request_id=request_id)
+        logging.REQUEST_ID.set(request_id)
         response: web.StreamResponse
         try:
             _check_sender(request, hosts)

@@ -134,6 +134,9 @@ def stale_headers(service: Service, *, stale: bool) -> dict[str, str]:
 async def _view(request: web.Request) -> tuple[View, dict[str, str]]:
     """Return the run that the request asks for, as of the moment that it asks for."""
     service, run_id = request.app[SERVICE], request.match_info["run_id"]
+    if not request.rel_url.raw_query_string:  # the usual case, and the one that must be quick
+        await service.fresh()
+        return service.view(run_id), {}
     faults: list[Fault] = []
     given = params(request, *VIEW_PARAMS, faults=faults)
     include_withdrawn = flag(given, "include_withdrawn", faults)

@@ -16,6 +16,12 @@ VIEW_VERSION = 1
 """Part of a run's ETag; raised when the form of the view changes."""
 
 
+_UNTOUCHED = (
+    b'{"advisory_inputs":[],"attachments":null,"explanation_status":"NONE","explanation_summary":null,'
+    b'"log":{"event_sha256":"%b","last_seq":%d,"revision":0,"seq":%d},'
+)
+
+
 def fold(state: RunState | None, recorded: Recorded) -> RunState:
     """Return the state of *recorded*'s run after it.
 
@@ -55,6 +61,8 @@ def fold_stream(recorded: Iterable[Recorded]) -> tuple[Recorded, RunState] | Non
 
 def view_bytes(run: bytes, event_sha256: str, state: RunState) -> bytes:
     """Return the merged view as JSON: the stored bytes of the core, spliced with what was added."""
+    if state.revision == 0:  # nothing was added: most runs, so without the encoder
+        return _UNTOUCHED % (event_sha256.encode(), state.seq, state.seq) + run[1:]
     added: dict[str, Any] = {
         "advisory_inputs": state.advisory_inputs,
         "explanation_status": state.explanation_status,
