@@ -30,7 +30,7 @@ from eventlog.writer import Limits, Writer
 
 logger = structlog.get_logger("eventlog.log")
 
-_SAVE_INTERVAL_S = 0.25
+_SAVE_INTERVAL_S = 0.5
 _SAVE_BACKOFF_MAX_S = 30.0
 
 

@@ -186,6 +186,7 @@ def _connect(path: Path) -> sqlite3.Connection:
     db.execute("PRAGMA journal_mode = WAL")
     db.execute("PRAGMA synchronous = NORMAL")
     db.execute("PRAGMA cache_size = -16000")
+    db.execute("PRAGMA wal_autocheckpoint = 8000")
     if not db.execute("SELECT 1 FROM sqlite_master WHERE name = 'saved'").fetchone():
         with db:
             db.executescript(_schema())

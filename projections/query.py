@@ -232,8 +232,9 @@ def _residual(filters: Filters) -> tuple[str, list[Any]]:
         conditions.append(f"{name} = ?")
         values.append(value)
     if filters.tool_id_prefix is not None:
-        conditions.append("substr(tool_id, 1, ?) = ?")
-        values += [len(filters.tool_id_prefix), filters.tool_id_prefix]
+        # A range, not substr(), which ends at a NUL. No tool id is longer than the run of last characters.
+        conditions.append("tool_id >= ? AND tool_id < ?")
+        values += [filters.tool_id_prefix, filters.tool_id_prefix + "\U0010ffff" * 201]
     if not filters.include_withdrawn:
         conditions.append("withdrawn = 0")
     if filters.created_us != _FOREVER:

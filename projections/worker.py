@@ -29,7 +29,7 @@ from projections.runner import Runner
 logger = structlog.get_logger("projections.worker")
 
 _BACKOFF_S = (1.0, 2.0, 5.0, 10.0, 30.0)
-_PACES_S = {"files": 0.5}
+_PACES_S = {"files": 1.0}
 _PREDECESSOR_MAX_S = 30.0
 """How long to wait for the worker of a server that was killed a moment ago; it exits by itself."""
 

@@ -13,12 +13,13 @@ from aiohttp import web
 
 from api.errors import AttachmentNotFound, BodyTooLarge, RangeNotSatisfiable
 from api.http.answers import answer, outcome_answer
-from api.http.inputs import BASE, SERVICE, check_not_encoded, next_chunk, origin_of, params, refuse, stale_ok
+from api.http.inputs import ANONYMOUS, BASE, SERVICE, check_not_encoded, next_chunk, origin_of, params, refuse, stale_ok
 from api.http.runs import stale_headers
 from api.http.wire import has_controls
-from api.service import View, logger
+from api.service import Service, View, logger
 from eventlog.blobs import BlobMismatch
 from eventlog.canonical import canonical
+from eventlog.event import IdempotencyKey
 from eventlog.strict_json import Fault
 from projections.run import events
 from projections.run.decide import decide_attachment
@@ -38,17 +39,18 @@ async def upload(request: web.Request) -> web.Response:
     if (request.content_length or 0) > settings.attachment_bytes_max:
         raise BodyTooLarge(settings.attachment_bytes_max)
     check_not_encoded(request)
-    query = params(request, "kind", "filename")
+    faults: list[Fault] = []
+    query = params(request, "kind", "filename", faults=faults)
     mime = request.headers.get("Content-Type", "application/octet-stream")
-    expected = _checked(request, query, mime)
+    expected = _checked(request, query, mime, faults)
 
     async def chunks() -> AsyncIterator[bytes]:
         while not request.content.at_eof():
             yield await next_chunk(request, settings.idle_timeout_s)
 
     await service.fresh()
-    if "Idempotency-Key" not in request.headers:
-        service.view(run_id)  # a body for a run that is not there need not be stored first
+    if not _may_be_replay(request, service):
+        service.view(run_id)  # a body for a run that is not there must not be stored first
     try:
         blob = await service.blobs.put(chunks(), bytes_max=settings.attachment_bytes_max, expected_sha256=expected)
     except BlobMismatch as error:
@@ -71,9 +73,14 @@ async def upload(request: web.Request) -> web.Response:
     return await outcome_answer(request, outcome, status=status, body=canonical(facts), location=location)
 
 
-def _checked(request: web.Request, query: dict[str, str], mime: str) -> str | None:
+def _may_be_replay(request: web.Request, service: Service) -> bool:
+    """Tell whether the request's key was used before, so that its answer may not depend on the run as it is."""
+    key = request.headers.get("Idempotency-Key")
+    return key is not None and service.log.key_use(ANONYMOUS, IdempotencyKey(key, "")) is not None
+
+
+def _checked(request: web.Request, query: dict[str, str], mime: str, faults: list[Fault]) -> str | None:
     """Refuse what is wrong with the metadata; return the digest that the client promises, in hex."""
-    faults: list[Fault] = []
     if "kind" not in query:
         faults.append(Fault("?kind", "is required: what the attachment is, such as gcode or preview"))
     elif len(query["kind"]) > 64 or has_controls(query["kind"]):

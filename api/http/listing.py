@@ -22,6 +22,7 @@ from eventlog.strict_json import Fault
 from projections.catalog import CONTEXT_FILTERS, PLAIN_FILTERS
 from projections.query import Filters, Key, Page, Query, found_of, index_item
 from projections.run import model
+from projections.run.events import is_run_id
 
 LIMIT_DEFAULT, LIMIT_MAX = 50, 200
 PAGE_BYTES_MAX = 8 << 20
@@ -172,7 +173,9 @@ def _after(text: str, fingerprint: str, faults: list[Fault]) -> Key | None:
     try:
         padded = text + "=" * (-len(text) % 4)
         version, of, created_us, run_id = orjson.loads(base64.b64decode(padded, altchars=b"-_", validate=True))
-        if version != 1 or type(created_us) is not int or not isinstance(run_id, str):
+        if type(version) is not int or version != 1 or type(created_us) is not int or abs(created_us) >= 1 << 62:
+            raise ValueError
+        if not isinstance(run_id, str) or not is_run_id(run_id):
             raise ValueError
     except (ValueError, TypeError, binascii.Error):
         faults.append(Fault("?cursor", "is not a cursor of this server; begin again without it"))

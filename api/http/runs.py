@@ -1,7 +1,7 @@
 """Runs: create, read, add to, compare."""
 
 import asyncio
-from typing import Any
+from typing import Any, TypeVar
 
 import orjson
 from aiohttp import web
@@ -12,13 +12,16 @@ from api.http.wire import command_of
 from api.service import Service, View, logger, refuse_withdrawn
 from eventlog.canonical import canonical, pretty
 from eventlog.clock import time_us
+from eventlog.event import Origin
 from eventlog.strict_json import Fault
 from projections.run import events, model
 from projections.run.decide import decide_advisory, decide_create, decide_explanation
 from projections.run.diff import diff
-from projections.run.errors import RunNotFound
+from projections.run.errors import InvalidCommand, RunNotFound
 from projections.run.events import is_run_id
 from projections.run.fold import view_dict
+
+T = TypeVar("T")
 
 VIEW_PARAMS = ("at", "stale", "include_withdrawn")
 
@@ -26,12 +29,7 @@ VIEW_PARAMS = ("at", "stale", "include_withdrawn")
 async def create(request: web.Request) -> web.Response:
     """POST /runs: record a run; 201 once it is on disk."""
     service = request.app[SERVICE]
-    body, is_large = await read_json(request)
-    query = params(request)
-    command = (
-        await asyncio.to_thread(command_of, body, model.CreateRun) if is_large else command_of(body, model.CreateRun)
-    )
-    origin = await origin_of(request, query, body, is_large=is_large)
+    command, origin, is_large = await _command(request, model.CreateRun)
     outcome = service.replay_of(origin) or await service.create(
         lambda run_id: decide_create(command, run_id, origin.request_id), command.run_id, origin, is_large=is_large
     )
@@ -41,10 +39,7 @@ async def create(request: web.Request) -> web.Response:
 async def attach_advisory(request: web.Request) -> web.Response:
     """POST /runs/{id}/attach-advisory: link an advisory; twice the same is once."""
     run_id = request.match_info["run_id"]
-    body, is_large = await read_json(request)
-    query = params(request)
-    command = command_of(body, model.AttachAdvisory)
-    origin = await origin_of(request, query, body, is_large=is_large)
+    command, origin, _ = await _command(request, model.AttachAdvisory)
 
     def decide(state: model.RunState) -> dict[str, Any] | None:
         advisory = decide_advisory(state, run_id, command, origin.request_id)
@@ -59,16 +54,32 @@ async def attach_advisory(request: web.Request) -> web.Response:
 async def set_explanation(request: web.Request) -> web.Response:
     """POST /runs/{id}/explanation: every change is an event; the same again is none."""
     run_id = request.match_info["run_id"]
-    body, is_large = await read_json(request)
-    query = params(request)
-    command = command_of(body, model.SetExplanation)
-    origin = await origin_of(request, query, body, is_large=is_large)
+    command, origin, _ = await _command(request, model.SetExplanation)
     outcome = await request.app[SERVICE].add(
         run_id, events.EXPLANATION_SET, lambda state: decide_explanation(state, command), origin
     )
     if outcome.events and not outcome.replayed:
         logger.info("explanation.set", run_id=run_id, status=command.status, seq=outcome.position)
     return await outcome_answer(request, outcome, status=200)
+
+
+async def _command(request: web.Request, kind: type[T]) -> tuple[T, Origin, bool]:
+    """Return what the request asks for, who asks, and whether it is large.
+
+    Raises:
+        InvalidCommand: with every fault of query, body and key.
+
+    """
+    body, is_large = await read_json(request)
+    faults: list[Fault] = []
+    query = params(request, faults=faults)
+    try:
+        command = await asyncio.to_thread(command_of, body, kind) if is_large else command_of(body, kind)
+        origin = await origin_of(request, query, body, is_large=is_large)
+    except InvalidCommand as error:
+        raise InvalidCommand((*faults, *error.errors)) from None
+    refuse(faults)
+    return command, origin, is_large
 
 
 async def read(request: web.Request) -> web.Response:
