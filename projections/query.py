@@ -20,7 +20,7 @@ from projections.catalog import CONTEXT_FILTERS
 from projections.run.fold import state_of
 from projections.run.model import RunState
 
-CANDIDATES_MAX = 2000
+CANDIDATES_MAX = 800
 FIRST_CANDIDATES = 250
 COUNT_MAX = 400
 """A filter that finds more than this is common; among common ones it hardly matters which one drives."""

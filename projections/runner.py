@@ -20,6 +20,9 @@ from projections.projection import Projection, ProjectionFailed, Saved
 
 logger = structlog.get_logger("projections.runner")
 
+_BYTES_AT_ONCE = 2 << 20
+"""Of the log between two commits; bounds the memory of a rebuild."""
+
 
 class Runner:
     """Runs one projection; synchronous, for one thread."""
@@ -68,7 +71,7 @@ class Runner:
         """Fold and store the next events; those before a failing one are stored too."""
         reached = self._saved.end
         try:
-            for recorded in self._follower.read(end):
+            for recorded in self._follower.read(end, _BYTES_AT_ONCE):
                 self._apply(recorded)
                 reached = _behind(recorded)
             else:

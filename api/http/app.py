@@ -83,6 +83,7 @@ async def _expect(request: web.Request) -> web.StreamResponse | None:
 async def _mark(request: web.BaseRequest, response: web.StreamResponse) -> None:
     headers = response.headers
     headers["X-Request-Id"] = request.get(REQUEST_ID) or request_id_of(request)
+    headers["Server"] = "Runlog"  # the versions of what it is made of are nobody's business
     if "Content-Security-Policy" not in headers:
         headers.extend(_SAFE_HEADERS)
 
