@@ -13,7 +13,18 @@ from aiohttp import web
 
 from api.errors import AttachmentNotFound, BodyTooLarge, RangeNotSatisfiable
 from api.http.answers import answer, outcome_answer
-from api.http.inputs import ANONYMOUS, BASE, SERVICE, check_not_encoded, next_chunk, origin_of, params, refuse, stale_ok
+from api.http.inputs import (
+    ANONYMOUS,
+    BASE,
+    SERVICE,
+    check_not_encoded,
+    key_faults,
+    next_chunk,
+    origin_of,
+    params,
+    refuse,
+    stale_ok,
+)
 from api.http.runs import stale_headers
 from api.http.wire import has_controls
 from api.service import Service, View, logger
@@ -41,6 +52,7 @@ async def upload(request: web.Request) -> web.Response:
     check_not_encoded(request)
     faults: list[Fault] = []
     query = params(request, "kind", "filename", faults=faults)
+    faults += key_faults(request.headers.get("Idempotency-Key"))
     mime = request.headers.get("Content-Type", "application/octet-stream")
     expected = _checked(request, query, mime, faults)
 

@@ -179,6 +179,13 @@ async def read_json(request: web.Request) -> tuple[Any, bool]:
     return parse(body), False
 
 
+def key_faults(key: str | None) -> list[Fault]:
+    """Return what is wrong with an Idempotency-Key, if it was given."""
+    if key is None or (1 <= len(key) <= 255 and key.isascii() and key.isprintable()):
+        return []
+    return [Fault("Idempotency-Key", "must be 1 to 255 printable ASCII characters")]
+
+
 async def origin_of(request: web.BaseRequest, query: dict[str, str], body: Any, *, is_large: bool = False) -> Origin:
     """Return who sent the request and what it carried; *body* is what stands for it in the request's hash.
 
@@ -193,9 +200,7 @@ async def origin_of(request: web.BaseRequest, query: dict[str, str], body: Any, 
     idempotency = None
     key = headers.get("Idempotency-Key")
     if key is not None:
-        if not 1 <= len(key) <= 255 or not key.isascii() or not key.isprintable():
-            fault = Fault("Idempotency-Key", "must be 1 to 255 printable ASCII characters")
-            raise InvalidCommand((fault,))
+        refuse(key_faults(key))
         asked = {"method": request.method, "path": unquote(request.rel_url.raw_path), "query": query, "body": body}
         digest = await asyncio.to_thread(sha256_json, asked) if is_large else sha256_json(asked)
         idempotency = IdempotencyKey(key, digest)
