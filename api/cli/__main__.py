@@ -96,7 +96,7 @@ def exit_code(error: Exception) -> int:
     """Return what a process that ends in *error* exits with."""
     from eventlog.errors import RunlogError
 
-    if isinstance(error, OSError):
+    if isinstance(error, OSError) or _is_of_the_machine(error):
         return REFUSED
     if not isinstance(error, RunlogError):
         return BUG
@@ -105,7 +105,22 @@ def exit_code(error: Exception) -> int:
     return CHECK_FAILED if error.code in _CHECK_CODES else REFUSED
 
 
+def _is_of_the_machine(error: Exception) -> bool:
+    """Tell whether it is a full disk, a lock or a mode that SQLite reports: nothing that a change of code mends."""
+    import sqlite3
+
+    return isinstance(error, sqlite3.OperationalError) and (error.sqlite_errorcode & 0xFF) in (
+        sqlite3.SQLITE_BUSY,
+        sqlite3.SQLITE_CANTOPEN,
+        sqlite3.SQLITE_FULL,
+        sqlite3.SQLITE_IOERR,
+        sqlite3.SQLITE_READONLY,
+    )
+
+
 def _in_one_line(error: Exception) -> str:
+    if _is_of_the_machine(error):
+        return f"{error}. Make space, or see that the data directory can be written to; then run it again."
     if exit_code(error) == BUG:
         what = f"{type(error).__name__}: {error}"
         return f"this is a bug ({' '.join(what.split())}). Run it again with `runlog --debug …` to see where."

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.commands import runlog
 from tests.faults.load import (
     Sent,
     a_retry_never_doubles,
@@ -52,6 +53,11 @@ def on_small_disk(tmp_path: Path) -> Iterator[Server]:
     assert "Traceback" not in server.output()
 
 
+def enlarge(server: Server) -> None:
+    """Give the tmpfs of *server* so much that what looks at its data afterwards never wants for space."""
+    subprocess.run(["mount", "-o", "remount,size=64m", str(server.data_dir)], check=True)
+
+
 def fill(path: Path) -> None:
     """Write to *path* until there is no space left at all."""
     with path.open("wb", buffering=0) as file, contextlib.suppress(OSError):
@@ -78,6 +84,7 @@ def test_a_full_disk_refuses_writes_serves_reads_and_takes_writes_again_once_the
         sent.append(accepted_now(server, one))
     server.restart()
     every_acknowledged_run_is_served(server, sent)
+    enlarge(server)
     all_agrees(server, sent)
 
 
@@ -104,7 +111,22 @@ def test_a_disk_that_runs_full_under_writes_loses_nothing_that_it_acknowledged(o
     every_acknowledged_run_is_served(server, sent)
     server.restart()
     every_acknowledged_run_is_served(server, sent)
+    enlarge(server)
     all_agrees(server, sent)
+
+
+def test_a_command_that_finds_no_space_says_so_in_a_sentence_and_is_refused(on_small_disk: Server) -> None:
+    """It is no bug of ours, and it does not read as a check that failed."""
+    post(on_small_disk)
+    at_the_head(on_small_disk)
+    assert on_small_disk.stop() == 0
+    fill(on_small_disk.data_dir / "filler")
+    checked = runlog("projections", "check", "files", "--data-dir", on_small_disk.data_dir)
+    assert checked.code == 3, checked
+    assert "Make space" in checked.err, checked
+    (on_small_disk.data_dir / "ballast").unlink()
+    checked = runlog("projections", "check", "files", "--data-dir", on_small_disk.data_dir)
+    assert checked.code == 0, checked
 
 
 def accepted_now(server: Server, one: Sent) -> Sent:
