@@ -6,9 +6,9 @@ always six fractional digits and `Z`, so every time is 27 characters long.
 
 import os
 import re
-import threading
 import time
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from typing import Protocol
 
 DAY_US = 86_400_000_000
@@ -33,8 +33,14 @@ class SystemClock:
 
 def time_text(us: int) -> str:
     """Return *us* as RFC 3339 text: `2026-01-05T05:07:16.690677Z`."""
-    moment = _EPOCH + timedelta(microseconds=us)
-    return moment.isoformat(timespec="microseconds").removesuffix("+00:00") + "Z"
+    second, fraction = divmod(us, 1_000_000)
+    return f"{_second_text(second)}.{fraction:06d}Z"
+
+
+@lru_cache(16)
+def _second_text(second: int) -> str:
+    """Times come in order, thousands a second; so the calendar is asked once a second."""
+    return (_EPOCH + timedelta(seconds=second)).isoformat().removesuffix("+00:00")
 
 
 def time_us(text: str) -> int:
@@ -57,30 +63,33 @@ def day_of(us: int) -> int:
 
 
 class RandomPool:
-    """Bytes of the system's random source, fetched many at a time: a system call for each would cost more than its use."""
+    """Random hex of the system's source, fetched much at a time: a system call for each would cost more than its use."""
 
     def __init__(self, size: int = 4096) -> None:
         """Fetch *size* bytes at a time."""
         self._size = size
-        self._pool = b""
-        self._at = size
-        self._lock = threading.Lock()
+        self._pool: list[str] = []
 
-    def take(self, count: int) -> bytes:
-        """Return *count* bytes that were never returned before."""
-        with self._lock:
-            if self._at + count > len(self._pool):
-                self._pool, self._at = os.urandom(self._size), 0
-            self._at += count
-            return self._pool[self._at - count : self._at]
+    def take(self) -> str:
+        """Return 32 hex digits (128 bits) that were never returned before. Any thread may call it."""
+        try:
+            return self._pool.pop()  # one step that no other thread divides
+        except IndexError:
+            fresh = os.urandom(self._size).hex()
+            self._pool.extend(fresh[at : at + 32] for at in range(32, len(fresh), 32))
+            return fresh[:32]
 
 
 _POOL = RandomPool()
 
 
 def random_hex(count: int) -> str:
-    """Return *count* bytes of the system's random source as hex."""
-    return _POOL.take(count).hex()
+    """Return *count* bytes, at most 16, of the system's random source as hex."""
+    assert count <= 16, "more than a pool's portion"
+    return _POOL.take()[: 2 * count]
+
+
+_VARIANTS = {digit: "89ab"[int(digit, 16) & 3] for digit in "0123456789abcdef"}
 
 
 def uuid7(now_us: int) -> str:
@@ -88,6 +97,5 @@ def uuid7(now_us: int) -> str:
 
     The randomness is the system's so that an event's public hash tells nothing about the event.
     """
-    random = int.from_bytes(_POOL.take(10), "big")
-    high = ((now_us // 1000) & 0xFFFF_FFFF_FFFF) << 80
-    return f"{high | 0x7 << 76 | (random >> 68) << 64 | 0b10 << 62 | random & 0x3FFF_FFFF_FFFF_FFFF:032x}"
+    random = _POOL.take()
+    return f"{(now_us // 1000) & 0xFFFF_FFFF_FFFF:012x}7{random[:3]}{_VARIANTS[random[3]]}{random[4:19]}"

@@ -8,10 +8,12 @@ pages, and a retry can falsely succeed; so the log halts, and only recovery open
 import asyncio
 import errno
 import sqlite3
+import time
 from collections import deque
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from queue import SimpleQueue
+from threading import Thread
 
 import structlog
 from attrs import frozen
@@ -43,7 +45,10 @@ class Limits:
 
 
 class Writer:
-    """Queue, group commit, halt. All methods belong to the event loop; only `_commit` runs on its own thread."""
+    """Queue, group commit, halt. All methods belong to the event loop; only `_commit` runs on the writer's thread.
+
+    One batch at a time is on its way to the disk. What is appended meanwhile waits, and goes with the next.
+    """
 
     def __init__(
         self,
@@ -64,10 +69,16 @@ class Writer:
         self.queued_bytes = 0
         self.queued_events = 0
         self._waiting: deque[Append] = deque()
-        self._wake = asyncio.Event()
+        self._busy = False
+        """Whether a batch is on its way, or is about to be taken."""
         self._closing = False
-        self._thread = ThreadPoolExecutor(1, "log-writer")
-        self._task = asyncio.create_task(self._run(), name="log-writer")
+        self._idle = asyncio.Event()
+        self._idle.set()
+        self._loop = asyncio.get_running_loop()
+        # Not an executor: its futures cost more than the hop, and there is one kind of work.
+        self._to_thread: SimpleQueue[tuple[list[Append], Batch] | None] = SimpleQueue()
+        self._thread = Thread(target=self._work, name="log-writer", daemon=True)
+        self._thread.start()
 
     @property
     def held_us(self) -> int:
@@ -85,21 +96,24 @@ class Writer:
 
         """
         assert drafts, "an append has events"
-        append = Append(drafts, expected, origin, asyncio.get_running_loop().create_future())
+        append = Append(drafts, expected, origin, self._loop.create_future())
         self._admit(append)
         self._waiting.append(append)
         self.queued_events += len(drafts)
         self.queued_bytes += append.size
-        self._wake.set()
+        if not self._busy:
+            self._busy = True
+            self._idle.clear()
+            self._loop.call_soon(self._take)  # with all that this turn of the loop appends
         appended: Appended = await append.done
         return appended
 
     async def close(self) -> None:
         """Write what waits, then stop."""
         self._closing = True
-        self._wake.set()
-        await self._task
-        self._thread.shutdown()
+        await self._idle.wait()
+        self._to_thread.put(None)
+        self._thread.join()
 
     def _admit(self, append: Append) -> None:
         if self.halted is not None:
@@ -114,46 +128,70 @@ class Writer:
         if full or self._closing:
             raise LogBusy()
 
-    async def _run(self) -> None:
-        loop = asyncio.get_running_loop()
-        while True:
-            if not self._waiting:
-                if self._closing:
-                    return
-                self._wake.clear()
-                await self._wake.wait()
-                continue
+    def _take(self) -> None:
+        """Begin the next batch; go idle where nothing waits."""
+        while self._waiting:
             waiting = self._next_waiting()
             if self.halted is not None:
-                _fail(waiting, self.halted)
-                self._drop(waiting)
+                self._refuse(waiting, self.halted)
                 continue
             try:
                 batch = self._decide(waiting)
-                if batch.data:
-                    started = loop.time()
-                    await loop.run_in_executor(self._thread, self._commit, batch)
-                    if self.on_fsync:
-                        self.on_fsync(loop.time() - started)
-            except EventLogError as error:
-                if isinstance(error, LogHalted):
-                    self.halted = error
-                _fail(waiting, error)
-                self._drop(waiting)
-                continue
             except sqlite3.Error as error:  # the index could not be asked: nothing was written
                 logger.warning("index.not_readable", error=str(error))
-                _fail(waiting, LogBusy())
-                self._drop(waiting)
+                self._refuse(waiting, LogBusy())
                 continue
-            except Exception as error:  # a fault of ours: what is on disk is not known any more
-                logger.exception("log.halted", seq=self.tail.next_seq, error=repr(error))
-                self.halted = LogHalted(repr(error))
-                _fail(waiting, self.halted)
-                self._drop(waiting)
+            except Exception as error:  # a fault of ours, before anything was written
+                self._halt_by(waiting, error)
                 continue
-            self._drop(waiting[: batch.taken])
-            self._publish(batch)
+            if batch.data:
+                self._to_thread.put((waiting, batch))
+                return
+            self._answer(waiting, batch)
+        self._busy = False
+        self._idle.set()
+
+    def _work(self) -> None:
+        """Make batches durable, one after the other; the writer's thread."""
+        while (given := self._to_thread.get()) is not None:
+            started = time.monotonic()
+            failure: Exception | None = None
+            try:
+                self._commit(given[1])
+            except Exception as error:
+                failure = error
+            taken_s = time.monotonic() - started
+            self._loop.call_soon_threadsafe(self._written, *given, failure, taken_s)
+
+    def _written(self, waiting: list[Append], batch: Batch, failure: Exception | None, taken_s: float) -> None:
+        """Tell what became of a batch, and begin the next."""
+        if failure is None:
+            if self.on_fsync:
+                self.on_fsync(taken_s)
+            try:
+                self._answer(waiting, batch)
+            except Exception as error:  # it is durable, but not known here: only recovery finds it again
+                self._halt_by(waiting, error)
+        elif isinstance(failure, EventLogError):
+            if isinstance(failure, LogHalted):
+                self.halted = failure
+            self._refuse(waiting, failure)
+        else:  # a fault of ours: what is on disk is not known any more
+            self._halt_by(waiting, failure)
+        self._take()
+
+    def _answer(self, waiting: list[Append], batch: Batch) -> None:
+        self._publish(batch)
+        self._drop(waiting[: batch.taken])
+
+    def _refuse(self, waiting: Sequence[Append], error: EventLogError) -> None:
+        _fail(waiting, error)
+        self._drop(waiting)
+
+    def _halt_by(self, waiting: Sequence[Append], error: Exception) -> None:
+        logger.error("log.halted", seq=self.tail.next_seq, error=repr(error), exc_info=error)
+        self.halted = LogHalted(repr(error))
+        self._refuse(waiting, self.halted)
 
     def _next_waiting(self) -> list[Append]:
         """Return what the next batch may hold; it stays in the queue until it is dealt with."""

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from aiohttp import web
 
 from api.http.inputs import LARGE_BYTES
+from api.http.ready import ReadyAnswer, fits
 from api.service import Outcome, View
 
 COMPRESS_BYTES_MIN = 1024
@@ -21,13 +22,15 @@ async def answer(
     headers: Mapping[str, str] | None = None,
 ) -> web.Response:
     """Return *body*, which is JSON; 304 where the client has it already."""
-    told = {"Content-Type": "application/json", "Vary": "Accept-Encoding", **(headers or {})}
+    told = dict(headers or {})
     compress = len(body) > COMPRESS_BYTES_MIN and _takes_gzip(request)
     if etag is not None:
         told["ETag"] = f"W/{etag}" if compress else etag
         if request.method in ("GET", "HEAD") and _has(request, etag):
-            del told["Content-Type"]
-            return web.Response(status=304, headers=told)
+            return web.Response(status=304, headers={"Vary": "Accept-Encoding", **told})
+    if not compress and fits(request, body):
+        return ReadyAnswer(request, body, status, told)
+    told |= {"Content-Type": "application/json", "Vary": "Accept-Encoding"}
     if compress:
         body = await asyncio.to_thread(_gzip, body) if len(body) > LARGE_BYTES else _gzip(body)
         told["Content-Encoding"] = "gzip"

@@ -9,13 +9,13 @@ from aiohttp import web
 from api.http.answers import answer, outcome_answer, view_answer
 from api.http.inputs import BASE, SERVICE, flag, origin_of, params, read_json, refuse, stale_ok
 from api.http.wire import command_of
-from api.service import Service, View, logger, refuse_withdrawn
+from api.service import Creation, Outcome, Service, View, logger, refuse_withdrawn
 from eventlog.canonical import canonical, pretty
 from eventlog.clock import time_us
 from eventlog.event import Origin
 from eventlog.strict_json import Fault
 from projections.run import events, model
-from projections.run.decide import decide_advisory, decide_create, decide_explanation
+from projections.run.decide import NewRun, decide_advisory, decide_create, decide_explanation
 from projections.run.diff import diff
 from projections.run.errors import InvalidCommand, RunNotFound
 from projections.run.events import is_run_id
@@ -29,11 +29,24 @@ VIEW_PARAMS = ("at", "stale", "include_withdrawn")
 async def create(request: web.Request) -> web.Response:
     """POST /runs: record a run; 201 once it is on disk."""
     service = request.app[SERVICE]
-    command, origin, is_large = await _command(request, model.CreateRun)
-    outcome = service.replay_of(origin) or await service.create(
-        lambda run_id: decide_create(command, run_id, origin.request_id), command.run_id, origin, is_large=is_large
-    )
+    origin, prepared = await _prepared(request, service)
+    outcome = prepared if isinstance(prepared, Outcome) else await service.create(prepared, origin)
     return await outcome_answer(request, outcome, status=201, location=f"{BASE}/runs/{outcome.view.run_id}")
+
+
+async def _prepared(request: web.Request, service: Service) -> tuple[Origin, Creation | Outcome]:
+    """Return what is to be recorded, or the outcome of the same request before.
+
+    What was parsed ends here: it must not be held in memory while the disk is waited for.
+    """
+    command, origin, is_large = await _command(request, model.CreateRun)
+    if (replay := service.replay_of(origin)) is not None:
+        return origin, replay
+
+    def decide(run_id: str) -> NewRun:
+        return decide_create(command, run_id, origin.request_id)
+
+    return origin, await service.prepare(decide, command.run_id, origin, is_large=is_large)
 
 
 async def attach_advisory(request: web.Request) -> web.Response:

@@ -7,7 +7,7 @@ detailed one, which collects every fault.
 
 import re
 import unicodedata
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from difflib import get_close_matches
 from functools import partial
 from types import NoneType
@@ -46,7 +46,8 @@ def command_of(body: Any, command: type[T]) -> T:
 
     """
     try:
-        return _QUICK.structure(body, command)
+        quick: T = _QUICK_HOOKS[command](body, command)
+        return quick
     except Exception:  # whatever it was, the detailed converter words it
         return _structured_slowly(body, command)
 
@@ -147,11 +148,15 @@ def _strings(value: Any) -> list[str]:
     return value
 
 
-def _one_of(value: Any, kind: Any) -> str:
+def _one_of(kind: Any) -> Callable[[Any, Any], str]:
     allowed = get_args(kind)
-    if not isinstance(value, str) or value not in allowed:
-        raise _Wrong(("", f"must be one of {', '.join(allowed)}"))
-    return value
+
+    def check(value: Any, _kind: Any) -> str:
+        if not isinstance(value, str) or value not in allowed:
+            raise _Wrong(("", f"must be one of {', '.join(allowed)}"))
+        return value
+
+    return check
 
 
 _HOOKS: tuple[tuple[Any, Callable[[Any, Any], Any]], ...] = (
@@ -194,7 +199,7 @@ def _converter(*, detailed: bool) -> Converter:
         converter.register_structure_hook(kind, check)
     converter.register_structure_hook_func(lambda kind: kind == dict[str, Any], lambda value, _: _object(value))
     converter.register_structure_hook_func(lambda kind: kind == list[str], lambda value, _: _strings(value))
-    converter.register_structure_hook_func(_is_literal, _one_of)
+    converter.register_structure_hook_factory(_is_literal, _one_of)
     converter.register_structure_hook_factory(_is_optional, partial(_optional, converter))
     for cls in (*_NESTED, *_COMMANDS):
         inner = make_dict_structure_fn(
@@ -205,4 +210,5 @@ def _converter(*, detailed: bool) -> Converter:
 
 
 _QUICK = _converter(detailed=False)
+_QUICK_HOOKS: Mapping[type, Callable[[Any, Any], Any]] = {kind: _QUICK.get_structure_hook(kind) for kind in _COMMANDS}
 _DETAILED = _converter(detailed=True)

@@ -23,8 +23,10 @@ from projections.run.model import (
     HASH_NAMES,
     AddAttachment,
     AttachAdvisory,
+    Context,
     CreateRun,
     Outputs,
+    RaisedException,
     RunState,
     SetExplanation,
 )
@@ -32,6 +34,8 @@ from projections.run.summary import clean_summary
 
 INLINE_BYTES_MAX = 204_800
 """A `gcode_text` or `opplan_json` above this is kept as an attachment (UTF-8, canonical)."""
+
+_NO_OUTPUTS = Outputs()
 
 GCODE_MIME = "text/plain; charset=utf-8"
 
@@ -61,7 +65,7 @@ def decide_create(command: CreateRun, run_id: str, request_id: str | None) -> Ne
 
     """
     summary, stripped = clean_summary(command.request_summary)
-    outputs, computed, blobs = _outputs(command.outputs or Outputs(), run_id)
+    outputs, computed, blobs = _outputs(command.outputs or _NO_OUTPUTS, run_id)
     computed["feasibility_sha256"] = _sha256(canonical(command.feasibility))
     if command.toolpaths is not None:
         computed["toolpaths_sha256"] = _sha256(canonical(command.toolpaths))
@@ -98,6 +102,8 @@ def _outputs(given: Outputs, run_id: str) -> tuple[dict[str, Any], dict[str, str
         "opplan_path": given.opplan_path,
         "preview_svg_path": given.preview_svg_path,
     }
+    if given.gcode_text is None and given.opplan_json is None:
+        return outputs, {}, ()
     payloads = (
         ("gcode", "gcode_text", None if given.gcode_text is None else given.gcode_text.encode(), GCODE_MIME, "nc"),
         (
@@ -132,10 +138,12 @@ def _outputs(given: Outputs, run_id: str) -> tuple[dict[str, Any], dict[str, str
 
 
 def _hashes(command: CreateRun, computed: dict[str, str]) -> dict[str, str | None]:
+    if command.hashes is None:
+        return {name: computed.get(name) for name in HASH_NAMES}
     hashes: dict[str, str | None] = {}
     faults: list[Fault] = []
     for name in HASH_NAMES:
-        given = getattr(command.hashes, name) if command.hashes else None
+        given = getattr(command.hashes, name)
         own = computed.get(name)
         if given is not None and own is not None and not hmac.compare_digest(given, own):
             faults.append(Fault(f"$.hashes.{name}", f"is {given}, but what was sent hashes to {own}"))
@@ -223,13 +231,12 @@ def attachment(digest: str, kind: str, mime: str, filename: str, size_bytes: int
     }
 
 
-def _given(value: Any) -> dict[str, Any]:
+_FIELDS = {kind: tuple(field.name for field in attrs.fields(kind)) for kind in (Context, RaisedException)}
+
+
+def _given(value: Context | RaisedException) -> dict[str, Any]:
     """Return the fields that were given; null means absent."""
-    return {
-        name: member
-        for name in (field.name for field in attrs.fields(type(value)))
-        if (member := getattr(value, name)) is not None
-    }
+    return {name: member for name in _FIELDS[type(value)] if (member := getattr(value, name)) is not None}
 
 
 def _sha256(content: bytes) -> str:

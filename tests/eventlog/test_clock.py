@@ -114,9 +114,9 @@ def test_ids_of_one_moment_differ_in_every_random_bit():
 def test_no_random_byte_is_given_twice_and_none_is_made_up(monkeypatch):
     drawn = iter(range(256))
     monkeypatch.setattr(os, "urandom", lambda size: bytes(next(drawn) for _ in range(size)))
-    pool = RandomPool(10)
-    taken = b"".join(pool.take(count) for count in (3, 3, 4, 1, 10, 7))
-    assert sorted(set(taken)) == sorted(taken)
+    pool = RandomPool(48)
+    taken = bytes.fromhex("".join(pool.take() for _ in range(9)))
+    assert sorted(taken) == list(range(9 * 16))
 
 
 def test_random_hex_is_two_digits_a_byte():
