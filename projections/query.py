@@ -1,53 +1,39 @@
 """Reading the catalog: one run, or a page of the runs that match.
 
 Every single filter, alone and with dates, has an index in the order of its page. Another
-combination is driven by its rarest filter and examines a bounded number of candidates,
+combination is driven by its rarest filter and examines a bounded number of candidates, each
+by a look into the indexes of the other filters, whose neighbours in time lie side by side;
 so that no question, however it is put, holds up the others.
 """
 
 import sqlite3
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import orjson
-from attrs import field, frozen
+from attrs import frozen
 
 from eventlog.clock import time_text
 from eventlog.event import Place
 from projections.catalog import CONTEXT_FILTERS
+from projections.database import open_for_reading
+from projections.filters import Check, Driver, Filters, Key, check_of, residual
 from projections.run.fold import state_of
 from projections.run.model import RunState
 
-CANDIDATES_MAX = 800
+CANDIDATES_MAX = 500
 FIRST_CANDIDATES = 250
 COUNT_MAX = 400
 """A filter that finds more than this is common; among common ones it hardly matters which one drives."""
 TOOLS_MAX = 200
 TOTAL_TIME_MAX_S = 2.0
 
-_FOREVER = (-(1 << 62), 1 << 62)
 _PLACE_COLUMNS = "id, segment, offset, length, run_start, run_length, state"
 _ITEM_COLUMNS = (
     "run_id, created_us, status, mode, tool_id, risk_level, score, block_reason, feasibility_sha256,"
     f" toolpaths_sha256, {', '.join(CONTEXT_FILTERS)}, other_context, explanation_status, advisory_count"
 )
-
-Key = tuple[int, str]
-"""What pages are ordered by, both descending: created_us, run_id."""
-
-
-@frozen
-class Filters:
-    """Which runs are asked for; all must hold."""
-
-    equal: dict[str, str] = field(factory=dict)
-    tool_id_prefix: str | None = None
-    advisory_id: str | None = None
-    created_us: tuple[int, int] = _FOREVER
-    """From, inclusive; to, exclusive."""
-    include_withdrawn: bool = False
 
 
 @frozen
@@ -74,8 +60,7 @@ class Query:
 
     def __init__(self, path: Path) -> None:
         """Open the catalog at *path*, which must be there, for reading only."""
-        self._db = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, timeout=5, check_same_thread=False)
-        self._db.execute("PRAGMA query_only = 1")
+        self._db = open_for_reading(path)
         self._db.execute("PRAGMA cache_size = -8000")
 
     def close(self) -> None:
@@ -100,7 +85,7 @@ class Query:
         """Return how many runs match; None if counting takes over 2 s."""
         deadline = time.monotonic() + TOTAL_TIME_MAX_S
         self._db.set_progress_handler(lambda: time.monotonic() > deadline, 10_000)
-        where, values = _residual(filters)
+        where, values = residual(filters)
         source = "run"
         if filters.advisory_id is not None:
             source = "run WHERE id IN (SELECT id FROM advisory WHERE advisory_id = ?) AND"
@@ -120,13 +105,14 @@ class Query:
         """Return the (created_us, run_id, id) of one page, and where the next one begins."""
         driver, rest = self._driver(filters)
         if not rest:
-            found = self._merged(driver, filters, after, limit + 1)
+            found = [key[:3] for key in self._merged(driver, filters, after, limit + 1)]
             return found[:limit], (found[limit - 1][:2] if len(found) > limit else None)
+        check = check_of(driver, filters, self._tools(filters.tool_id_prefix))
         matched: list[tuple[int, str, int]] = []
         budget, chunk = CANDIDATES_MAX, FIRST_CANDIDATES
         while budget > 0:
-            candidates = self._merged(driver, filters, after, min(chunk, budget))
-            matched += self._matching(candidates, filters)
+            candidates = self._merged(driver, filters, after, min(chunk, budget), check)
+            matched += [key[:3] for key in candidates if key[3]]
             if len(matched) > limit:
                 return matched[:limit], matched[limit - 1][:2]
             if len(candidates) < min(chunk, budget):
@@ -136,24 +122,22 @@ class Query:
             chunk = budget
         return matched, after
 
-    def _driver(self, filters: Filters) -> tuple["_Driver", bool]:
+    def _driver(self, filters: Filters) -> tuple[Driver, bool]:
         """Return what to walk along, and whether other filters remain to be checked."""
-        drivers = [_Driver(name, (value,)) for name, value in filters.equal.items()]
+        drivers = [Driver(name, (value,)) for name, value in filters.equal.items()]
         if filters.advisory_id is not None:
-            drivers.append(_Driver("advisory_id", (filters.advisory_id,)))
-        if filters.tool_id_prefix is not None:
-            tools = self._tools(filters.tool_id_prefix)
-            if len(tools) <= TOOLS_MAX:
-                drivers.append(_Driver("tool_id", tuple(tools)))
+            drivers.append(Driver("advisory_id", (filters.advisory_id,)))
+        if filters.tool_id_prefix is not None and len(tools := self._tools(filters.tool_id_prefix)) <= TOOLS_MAX:
+            drivers.append(Driver("tool_id", tuple(tools)))
         wanted = len(filters.equal) + (filters.advisory_id is not None) + (filters.tool_id_prefix is not None)
         rest = wanted > 1 or filters.advisory_id is not None or len(drivers) < wanted
         if not drivers:
-            return _Driver(), rest
+            return Driver(), rest
         if len(drivers) == 1:
             return drivers[0], rest
         return min(drivers, key=lambda driver: self._count(driver, filters)), rest
 
-    def _count(self, driver: "_Driver", filters: Filters) -> int:
+    def _count(self, driver: Driver, filters: Filters) -> int:
         """Return how many runs *driver* would walk along, as far as it matters."""
         count = 0
         for statement, values in driver.branches(filters, None):
@@ -164,83 +148,31 @@ class Query:
             count += self._db.execute(counting, (*values, left)).fetchone()[0]
         return count
 
-    def _merged(self, driver: "_Driver", filters: Filters, after: Key | None, limit: int) -> list[tuple[int, str, int]]:
-        """Return the first *limit* keys of all branches together, in the order of pages."""
-        merged: list[tuple[int, str, int]] = []
+    def _merged(
+        self, driver: Driver, filters: Filters, after: Key | None, limit: int, check: Check | None = None
+    ) -> list[tuple[int, str, int, int]]:
+        """Return the first *limit* keys of all branches together, in the order of pages, and whether *check* holds."""
+        merged: list[tuple[int, str, int, int]] = []
+        condition, condition_values = check or ("1", ())
         for statement, values in driver.branches(filters, after):
             ordered = f"SELECT created_us, run_id, id {statement} ORDER BY created_us DESC, run_id DESC LIMIT ?"
-            merged += self._db.execute(ordered, (*values, limit)).fetchall()
+            checked = f"SELECT created_us, run_id, id, {condition} FROM ({ordered}) AS candidate"  # noqa: S608
+            merged += self._db.execute(checked, (*condition_values, *values, limit)).fetchall()
             if len(merged) > 4 * limit:
                 merged = sorted(merged, reverse=True)[:limit]
         return sorted(merged, reverse=True)[:limit]
 
-    def _matching(self, candidates: list[tuple[int, str, int]], filters: Filters) -> list[tuple[int, str, int]]:
-        where, values = _residual(filters)
-        ids = orjson.dumps([key[2] for key in candidates]).decode()
-        statement = f"SELECT id FROM run WHERE id IN (SELECT value FROM json_each(?)) AND {where}"  # noqa: S608
-        if filters.advisory_id is not None:
-            statement += " AND id IN (SELECT id FROM advisory WHERE advisory_id = ?)"
-            values = [*values, filters.advisory_id]
-        matching = {row[0] for row in self._db.execute(statement, (ids, *values))}
-        return [key for key in candidates if key[2] in matching]
-
-    def _tools(self, prefix: str) -> list[str]:
+    def _tools(self, prefix: str | None) -> list[str]:
         """Return the tool ids that start with *prefix*, by skipping along the index; at most TOOLS_MAX + 1."""
         tools: list[str] = []
+        if prefix is None:
+            return tools
         for withdrawn in (0, 1):
             tool = _next_tool(self._db, withdrawn, ">=", prefix)
             while tool is not None and tool.startswith(prefix) and len(tools) <= TOOLS_MAX:
                 tools.append(tool)
                 tool = _next_tool(self._db, withdrawn, ">", tool)
         return sorted(set(tools))
-
-
-@frozen
-class _Driver:
-    """An index to walk along in the order of pages: a column and the values of it that are wanted."""
-
-    column: str | None = None
-    values: tuple[str, ...] = (None,)  # type: ignore[assignment]
-
-    def branches(self, filters: Filters, after: Key | None) -> Iterator[tuple[str, tuple[Any, ...]]]:
-        """Yield statement and values of each ordered piece of the walk."""
-        since, until = filters.created_us
-        bounds = "created_us >= ? AND created_us < ?"
-        bound_values: list[Any] = [since, until]
-        if after is not None:
-            bounds += " AND (created_us, run_id) < (?, ?)"
-            bound_values += after
-        if self.column == "advisory_id":
-            yield f"FROM advisory WHERE advisory_id = ? AND {bounds}", (*self.values, *bound_values)
-            return
-        for withdrawn in (0, 1) if filters.include_withdrawn else (0,):
-            if self.column is None:
-                yield f"FROM run INDEXED BY run_by_time WHERE withdrawn = ? AND {bounds}", (withdrawn, *bound_values)
-                continue
-            for value in self.values:
-                yield (
-                    f"FROM run INDEXED BY run_by_{self.column} WHERE withdrawn = ? AND {self.column} = ? AND {bounds}",
-                    (withdrawn, value, *bound_values),
-                )
-
-
-def _residual(filters: Filters) -> tuple[str, list[Any]]:
-    """Return the condition of all filters but the advisory's."""
-    since, until = filters.created_us
-    conditions, values = [], []  # type: list[str], list[Any]
-    for name, value in filters.equal.items():
-        conditions.append(f"{name} = ?")
-        values.append(value)
-    if filters.tool_id_prefix is not None:
-        # A range, not substr(), which ends at a NUL. No tool id is longer than the run of last characters.
-        conditions.append("tool_id >= ? AND tool_id < ?")
-        values += [filters.tool_id_prefix, filters.tool_id_prefix + "\U0010ffff" * 201]
-    if not filters.include_withdrawn:
-        conditions.append("withdrawn = 0")
-    if filters.created_us != _FOREVER:
-        conditions.append("created_us >= ? AND created_us < ?")
-        values += [since, until]
-    return " AND ".join(conditions) or "1", values
 
 
 def _next_tool(db: sqlite3.Connection, withdrawn: int, relation: str, tool: str) -> str | None:

@@ -20,7 +20,8 @@ from eventlog.canonical import canonical
 from eventlog.clock import DAY_US
 from eventlog.strict_json import Fault
 from projections.catalog import CONTEXT_FILTERS, PLAIN_FILTERS
-from projections.query import Filters, Key, Page, Query, found_of, index_item
+from projections.filters import Filters, Key
+from projections.query import Page, Query, found_of, index_item
 from projections.run import model
 from projections.run.events import is_run_id
 
