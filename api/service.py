@@ -20,13 +20,13 @@ from api.settings import Settings
 from eventlog.batch import Appended, Stream
 from eventlog.blobs import Blobs
 from eventlog.clock import random_hex
+from eventlog.commit import Limits
 from eventlog.errors import IdempotencyKeyReused, LogBusy, RevisionConflict
 from eventlog.event import Draft, Origin, Recorded
 from eventlog.log import Log
-from eventlog.writer import Limits
 from projections.query import Found, Query
 from projections.run import events
-from projections.run.decide import NewRun
+from projections.run.decide import NewRun, StoredBlob
 from projections.run.errors import ImmutabilityViolation, RunNotFound, RunWithdrawn
 from projections.run.events import is_run_id
 from projections.run.fold import VIEW_VERSION, fold, fold_stream, view_bytes, view_of
@@ -62,6 +62,19 @@ class Outcome:
     position: int | None
     events: tuple[Recorded, ...] = ()
     replayed: bool = False
+
+
+@frozen
+class Creation:
+    """A new run, decided and encoded. It holds no value of the request: thousands of them may wait for the disk."""
+
+    run_id: str
+    is_named: bool
+    """Whether the client named it."""
+    drafts: list[Draft]
+    blobs: tuple[StoredBlob, ...]
+    status: str
+    risk_level: str
 
 
 class Service:
@@ -136,7 +149,11 @@ class Service:
 
     async def query(self, ask: Callable[[Query], T]) -> T:
         """Return what *ask* finds in the catalog, on a reader's thread; call `fresh` first."""
-        return await asyncio.get_running_loop().run_in_executor(self._readers, self._ask, ask)
+        return await self.in_reader(lambda: self._ask(ask))
+
+    async def in_reader(self, read: Callable[[], T]) -> T:
+        """Return what *read* gives, on a reader's thread."""
+        return await asyncio.get_running_loop().run_in_executor(self._readers, read)
 
     def _ask(self, ask: Callable[[Query], T]) -> T:
         mine = self._of_thread
@@ -198,54 +215,56 @@ class Service:
             raise IdempotencyKeyReused(origin.idempotency.key)
         return self._replayed(use.first, use.last)
 
-    async def create(
+    async def prepare(
         self, decide: Callable[[str], NewRun], run_id: str | None, origin: Origin, *, is_large: bool = False
-    ) -> Outcome:
-        """Record a new run, under *run_id* or one that is minted, and return once it is durable.
-
-        What *is_large* is decided and encoded off the event loop.
+    ) -> Creation:
+        """Decide and encode a new run, under *run_id* or one that is minted; what *is_large*, off the event loop.
 
         Raises:
-            ImmutabilityViolation: *run_id* is taken.
             InvalidCommand, HashMismatch: from *decide*.
 
         """
-        for _ in range(ATTEMPTS_MAX):
-            name = run_id or f"run_{random_hex(6)}"
-            if is_large:
-                new, drafts = await asyncio.to_thread(self._prepared, decide, name, origin)
-            else:
-                new, drafts = self._prepared(decide, name, origin)
-            if new.blobs and run_id is not None and self.log.has_stream(run_id) and self.replay_of(origin) is None:
-                raise ImmutabilityViolation(run_id)  # before its bytes are kept for nothing
-            for blob in new.blobs:
-                await self.blobs.put_bytes(blob.content)
-            try:
-                appended = await self.log.append(drafts, Stream.ABSENT, origin)
-            except RevisionConflict:
-                if run_id is not None:
-                    raise ImmutabilityViolation(run_id) from None
-                continue
-            if appended.replayed:
-                return self._replayed(appended.first, appended.last)
-            outcome = self._outcome(name, None, appended)
-            decision = new.run["decision"]
-            logger.info(
-                "run.created",
-                run_id=name,
-                status=new.run["status"],
-                risk_level=decision["risk_level"],
-                seq=appended.first,
-            )
-            return outcome
-        raise LogBusy()
+        if is_large:
+            return await asyncio.to_thread(self._prepared, decide, run_id, origin)
+        return self._prepared(decide, run_id, origin)
 
-    def _prepared(self, decide: Callable[[str], NewRun], run_id: str, origin: Origin) -> tuple[NewRun, list[Draft]]:
-        new = decide(run_id)
-        drafts = [self.log.draft(events.CREATED, run_id, {"run": new.run}, origin)]
+    async def create(self, creation: Creation, origin: Origin) -> Outcome:
+        """Record a new run, and return once it is durable.
+
+        Raises:
+            ImmutabilityViolation: its id is taken.
+            LogBusy: an id that was minted is, once in a billion years; the next try mints another.
+
+        """
+        run_id = creation.run_id
+        if creation.blobs:
+            if creation.is_named and self.log.has_stream(run_id) and self.replay_of(origin) is None:
+                raise ImmutabilityViolation(run_id)  # before its bytes are kept for nothing
+            for blob in creation.blobs:
+                await self.blobs.put_bytes(blob.content)
+        try:
+            appended = await self.log.append(creation.drafts, Stream.ABSENT, origin)
+        except RevisionConflict:
+            raise (ImmutabilityViolation(run_id) if creation.is_named else LogBusy()) from None
+        if appended.replayed:
+            return self._replayed(appended.first, appended.last)
+        logger.info(
+            "run.created",
+            run_id=run_id,
+            status=creation.status,
+            risk_level=creation.risk_level,
+            seq=appended.first,
+        )
+        return self._outcome(run_id, None, appended)
+
+    def _prepared(self, decide: Callable[[str], NewRun], run_id: str | None, origin: Origin) -> Creation:
+        name = run_id or f"run_{random_hex(6)}"
+        new = decide(name)
+        drafts = [self.log.draft(events.CREATED, name, {"run": new.run}, origin)]
         for blob in new.blobs:
-            drafts.append(self.log.draft(events.ATTACHMENT_ADDED, run_id, {"attachment": blob.attachment}, origin))
-        return new, drafts
+            drafts.append(self.log.draft(events.ATTACHMENT_ADDED, name, {"attachment": blob.attachment}, origin))
+        decision = new.run["decision"]
+        return Creation(name, run_id is not None, drafts, new.blobs, new.run["status"], decision["risk_level"])
 
     async def add(
         self, run_id: str, event_type: str, decide: Callable[[RunState], dict[str, Any] | None], origin: Origin

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from bench import reading, running, writing
+from bench import reading, rebuilding, running, writing
 from bench.processes import BenchError
 from bench.stage import Stage, say
 from bench.table import Row
@@ -20,6 +20,8 @@ MEASURES: dict[str, Measure] = {
     "P10": running.p10,
     "P11": running.p11,
     "P14": running.p14,
+    "P7": rebuilding.p7,
+    "P8": rebuilding.p8,
     "recovery": running.recovery,
 }
 

@@ -47,5 +47,8 @@ class Disk(Protocol):
     def sync_folder(self, folder: str) -> None:
         """Return only once the names in *folder* would survive a power loss."""
 
+    def free_bytes(self) -> int:
+        """Return how much more may be written before the disk is full."""
+
     def close(self) -> None:
         """Let go of every file."""

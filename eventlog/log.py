@@ -16,6 +16,7 @@ import structlog
 
 from eventlog.batch import Appended, Batch, Expected
 from eventlog.clock import Clock, SystemClock, uuid7
+from eventlog.commit import Limits
 from eventlog.disk import Disk
 from eventlog.errors import LogCorrupt, LogHalted
 from eventlog.event import Draft, IdempotencyKey, Origin, Place, Recorded, draft
@@ -26,7 +27,7 @@ from eventlog.opening import Identity, make_log, read_identity, recover
 from eventlog.posix import PosixDisk
 from eventlog.recovery import End
 from eventlog.segment import segment_name, segment_path
-from eventlog.writer import Limits, Writer
+from eventlog.writer import Writer
 
 logger = structlog.get_logger("eventlog.log")
 

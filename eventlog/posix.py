@@ -117,6 +117,11 @@ class PosixDisk(Disk):
         """Call fsync on *folder*; it says nothing of the bytes in its files, nor of its own name."""
         _sync_folder(self._full(folder))
 
+    def free_bytes(self) -> int:
+        """Return what statvfs says is free for this user."""
+        found = os.statvfs(self._root)
+        return found.f_bavail * found.f_frsize
+
     def close(self) -> None:
         """Close every file; a verb called later opens what it needs again."""
         self._written.let_go_of_all()

@@ -80,11 +80,11 @@ def survey(
                 take(placed)
             if scan.fault is not None:
                 break
-        size = disk.size(segment_path(number)) or 0
         end = End(scan.next_seq, number, scan.good_end)
-        if scan.good_end < size and not _only_padding(disk, number, scan.good_end):
+        content_end = _content_end(disk, number, scan.good_end)
+        if scan.good_end < content_end:
             _refuse_unless_torn(disk, segments, end, scan.fault)
-            return Survey(end, TornTail(number, scan.good_end, size - scan.good_end))
+            return Survey(end, TornTail(number, scan.good_end, content_end - scan.good_end))
     return Survey(end, None)
 
 
@@ -121,8 +121,14 @@ def _is_good_and_later(line: bytes, next_seq: int) -> bool:
         return False
 
 
-def _only_padding(disk: Disk, number: int, offset: int) -> bool:
-    return not any(chunk.strip(b"\0") for chunk in _chunks(disk, number, offset))
+def _content_end(disk: Disk, number: int, offset: int) -> int:
+    """Return where the bytes from *offset* end, without the NULs that were written ahead of events."""
+    end = offset
+    for chunk in _chunks(disk, number, offset):
+        if content := chunk.rstrip(b"\0"):
+            end = offset + len(content)
+        offset += len(chunk)
+    return end
 
 
 def _chunks(disk: Disk, number: int, offset: int) -> Iterator[bytes]:
@@ -137,7 +143,8 @@ def save_torn(disk: Disk, torn: TornTail, time: str) -> str:
     copy = f"log/torn/{segment_name(torn.segment)}@{torn.offset}.{time.replace(':', '')}"
     disk.create(copy)
     written = 0
-    for chunk in _chunks(disk, torn.segment, torn.offset):
+    while written < torn.bytes:
+        chunk = disk.read(segment_path(torn.segment), torn.offset + written, min(CHUNK_BYTES, torn.bytes - written))
         disk.write(copy, written, chunk)
         written += len(chunk)
     disk.sync(copy)

@@ -6,46 +6,28 @@ pages, and a retry can falsely succeed; so the log halts, and only recovery open
 """
 
 import asyncio
-import errno
 import sqlite3
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from queue import SimpleQueue
 from threading import Thread
 
 import structlog
-from attrs import frozen
 
 from eventlog.batch import Append, Appended, Batch, Expected, Tail, decide_batch
 from eventlog.clock import Clock
+from eventlog.commit import Committer, Limits
 from eventlog.disk import Disk
-from eventlog.errors import AppendTooLarge, EventLogError, LogBusy, LogFull, LogHalted
+from eventlog.errors import AppendTooLarge, EventLogError, LogBusy, LogHalted
 from eventlog.event import Draft, Origin
 from eventlog.index import Index, KeyUse
-from eventlog.segment import SEGMENTS, segment_name, segment_path
 
 logger = structlog.get_logger("eventlog.writer")
 
-_NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
-
-
-@frozen
-class Limits:
-    """Bounds of the writer."""
-
-    segment_bytes_max: int = 1 << 30
-    batch_events_max: int = 4096
-    batch_bytes_max: int = 8 << 20
-    append_bytes_max: int = 64 << 20
-    queue_events_max: int = 16_384
-    queue_bytes_max: int = 64 << 20
-    unindexed_events_max: int = 500_000
-
 
 class Writer:
-    """Queue, group commit, halt. All methods belong to the event loop; only `_commit` runs on the writer's thread.
+    """Queue, group commit, halt. All methods belong to the event loop; only `_work` runs on the writer's thread.
 
     One batch at a time is on its way to the disk. What is appended meanwhile waits, and goes with the next.
     """
@@ -75,6 +57,8 @@ class Writer:
         self._idle = asyncio.Event()
         self._idle.set()
         self._loop = asyncio.get_running_loop()
+        self._committer = Committer(disk, limits, tail)
+        """Belongs to the writer's thread."""
         # Not an executor: its futures cost more than the hop, and there is one kind of work.
         self._to_thread: SimpleQueue[tuple[list[Append], Batch] | None] = SimpleQueue()
         self._thread = Thread(target=self._work, name="log-writer", daemon=True)
@@ -114,6 +98,8 @@ class Writer:
         await self._idle.wait()
         self._to_thread.put(None)
         self._thread.join()
+        if self.halted is None:
+            self._committer.finish()
 
     def _admit(self, append: Append) -> None:
         if self.halted is not None:
@@ -157,11 +143,16 @@ class Writer:
             started = time.monotonic()
             failure: Exception | None = None
             try:
-                self._commit(given[1])
+                self._committer.commit(given[1])
             except Exception as error:
                 failure = error
             taken_s = time.monotonic() - started
             self._loop.call_soon_threadsafe(self._written, *given, failure, taken_s)
+            try:
+                if failure is None:
+                    self._committer.write_ahead()
+            except LogHalted as halted:
+                self._loop.call_soon_threadsafe(setattr, self, "halted", halted)
 
     def _written(self, waiting: list[Append], batch: Batch, failure: Exception | None, taken_s: float) -> None:
         """Tell what became of a batch, and begin the next."""
@@ -216,56 +207,6 @@ class Writer:
         return decide_batch(
             waiting, self.tail, self._clock.now_us(), revisions, self._index.key, self._limits.segment_bytes_max
         )
-
-    def _commit(self, batch: Batch) -> None:
-        """Make *batch* durable; on the writer's thread. See the table of failures in docs/architecture.md."""
-        segment = batch.tail.segment
-        assert segment is not None
-        path = segment_path(segment)
-        is_new = segment != self.tail.segment
-        try:
-            if is_new:
-                self._disk.create(path)
-            self._disk.write(path, batch.offset, batch.data)
-        except OSError as error:
-            self._cut_back(path, batch.offset, is_new, error)
-            raise LogFull() from error
-        try:
-            self._disk.sync(path)
-            if is_new:
-                self._disk.sync_folder(SEGMENTS)
-        except OSError as error:
-            raise self._halt(segment, batch, error) from error
-        if is_new and self.tail.segment is not None:
-            with suppress(OSError):  # the mode protects from slips only; open completes it
-                self._disk.make_readonly(segment_path(self.tail.segment))
-
-    def _cut_back(self, path: str, size: int, is_new: bool, error: OSError) -> None:
-        """Take a batch that did not fit off the disk again, durably; halt where that cannot be done."""
-        segment = self.tail.segment or 0
-        if error.errno not in _NO_SPACE:
-            raise self._halt(segment, None, error) from error
-        try:
-            if is_new:
-                if self._disk.size(path) is not None:
-                    self._disk.remove(path)
-                    self._disk.sync_folder(SEGMENTS)
-            else:
-                self._disk.truncate(path, size)
-                self._disk.sync(path)
-        except OSError as second:
-            raise self._halt(segment, None, second) from second
-        logger.error("log.full", path=path, error=str(error))
-
-    def _halt(self, segment: int, batch: Batch | None, error: OSError) -> LogHalted:
-        logger.error(
-            "log.halted",
-            segment=segment_name(segment) if segment else "",
-            offset=batch.offset if batch else self.tail.segment_bytes,
-            seq=self.tail.next_seq,
-            error=str(error),
-        )
-        return LogHalted(str(error))
 
     def _publish(self, batch: Batch) -> None:
         if batch.events:

@@ -5,22 +5,18 @@ and the place of the created event. Rows are keyed by the seq of that event, so 
 catalog equals the incremental one row for row. `query.py` reads it.
 """
 
-import sqlite3
 from pathlib import Path
 from typing import Any, ClassVar
-
-import structlog
 
 from eventlog.canonical import canonical
 from eventlog.clock import time_us
 from eventlog.event import Recorded
+from projections import database
 from projections.projection import Saved
 from projections.run import events
 from projections.run.events import run_of, run_slice
 from projections.run.fold import fold, state_json, state_of
 from projections.run.model import RunState
-
-logger = structlog.get_logger("projections.catalog")
 
 CONTEXT_FILTERS = (
     "event_type",
@@ -67,26 +63,35 @@ _COLUMN_TYPES = {
 }
 
 
-def _schema() -> str:
+_NUMBERS = ("segment", "offset", "length", "run_start", "run_length", "advisory_count")
+
+
+def _tables() -> str:
     columns = ", ".join(
         f"{name} {_COLUMN_TYPES.get(name, 'TEXT' if name not in _NUMBERS else 'INTEGER')}" for name in COLUMNS
     )
+    return (
+        f"CREATE TABLE run ({columns});"
+        "CREATE TABLE advisory (advisory_id TEXT, created_us INTEGER, run_id TEXT, id INTEGER,"
+        " PRIMARY KEY (advisory_id, created_us, run_id)) WITHOUT ROWID;"
+    )
+
+
+def _indexes() -> str:
     indexes = ["CREATE INDEX run_by_time ON run (withdrawn, created_us, run_id);"]
     indexes += [f"CREATE INDEX run_by_{name} ON run (withdrawn, {name}, created_us, run_id);" for name in PLAIN_FILTERS]
     indexes += [
         f"CREATE INDEX run_by_{name} ON run (withdrawn, {name}, created_us, run_id) WHERE {name} IS NOT NULL;"
         for name in CONTEXT_FILTERS
     ]
-    return (
-        "CREATE TABLE saved (log_id TEXT, version INTEGER, next_seq INTEGER, segment INTEGER, offset INTEGER);"
-        f"CREATE TABLE run ({columns});"
-        "CREATE TABLE advisory (advisory_id TEXT, created_us INTEGER, run_id TEXT, id INTEGER,"
-        " PRIMARY KEY (advisory_id, created_us, run_id)) WITHOUT ROWID;" + "".join(indexes)
-    )
+    return "".join(indexes)
 
 
-_NUMBERS = ("segment", "offset", "length", "run_start", "run_length", "advisory_count")
 _INSERT = f"INSERT INTO run ({', '.join(COLUMNS)}) VALUES ({', '.join('?' * len(COLUMNS))})"  # noqa: S608 (names are ours)
+_DELETE_ADVISORY = (
+    "DELETE FROM advisory WHERE advisory_id = ?1 AND run_id = ?2"
+    " AND created_us = (SELECT created_us FROM run WHERE run_id = ?2)"
+)
 _UPDATE = "UPDATE run SET withdrawn = ?, explanation_status = ?, advisory_count = ?, state = ? WHERE id = ?"
 
 
@@ -96,35 +101,37 @@ class Catalog:
     name: ClassVar[str] = "catalog"
     version: ClassVar[int] = 1
 
-    def __init__(self, path: Path) -> None:
-        """Open or make the database at *path*."""
+    def __init__(self, path: Path, *, bulk: bool = False) -> None:
+        """Open or make the database at *path*; *bulk* is for a new one that is folded from the first event."""
         self.path = path
-        self._db = self._open()
+        self._db = database.connect(path, _tables(), _indexes(), bulk=bulk)
         self._rows: dict[str, list[Any]] = {}
         self._states: dict[str, RunState] = {}
         self._advisories: list[tuple[str, str]] = []
+        self._renewed: list[str] = []
+        self._gone: list[tuple[str, str]] = []
 
     def saved(self) -> Saved | None:
         """Return how far the stored state covers the log."""
         row = self._db.execute("SELECT * FROM saved").fetchone()
         return Saved.from_row(row) if row else None
 
-    def reset(self) -> None:
-        """Begin from nothing."""
-        self.rollback()
-        self._db.close()
-        for suffix in ("", "-wal", "-shm"):
-            self.path.with_name(self.path.name + suffix).unlink(missing_ok=True)
-        self._db = self._open()
+    def make_whole(self) -> None:
+        """End the bulk: make the indexes, and all of it durable."""
+        database.make_whole(self._db, self.path, _indexes())
 
     def apply(self, recorded: Recorded) -> None:
         """Fold one event."""
         run_id = recorded.stream
-        state = fold(self._state(run_id), recorded)
-        if recorded.type in events.BEGINNINGS:
+        kind = recorded.type
+        # A created run is its stream's first event: there is nothing to look up.
+        before = None if kind == events.CREATED else self._state(run_id)
+        state = fold(before, recorded)
+        if kind in events.BEGINNINGS:
             self._rows[run_id] = _row(recorded)
-            self._advisories = [pair for pair in self._advisories if pair[0] != run_id]
-        elif recorded.type == events.ADVISORY_ATTACHED:
+            if before is not None:
+                self._renew(run_id, before)
+        elif kind == events.ADVISORY_ATTACHED:
             self._advisories.append((run_id, recorded.data["advisory"]["advisory_id"]))
         self._states[run_id] = state
 
@@ -149,6 +156,7 @@ class Catalog:
     def rollback(self) -> None:
         """Forget what was applied since the last commit."""
         self._rows, self._states, self._advisories = {}, {}, []
+        self._renewed, self._gone = [], []
 
     def close(self) -> None:
         """Close the database."""
@@ -160,37 +168,16 @@ class Catalog:
         row = self._db.execute("SELECT id, state FROM run WHERE run_id = ?", (run_id,)).fetchone()
         return state_of(*row) if row else None
 
+    def _renew(self, run_id: str, before: RunState) -> None:
+        """Only an import after a withdrawal begins an id anew; then the old view goes."""
+        self._renewed.append(run_id)
+        self._gone += [(advisory["advisory_id"], run_id) for advisory in before.advisory_inputs]
+        self._advisories = [pair for pair in self._advisories if pair[0] != run_id]
+
     def _store_rows(self) -> None:
-        # Only an import after a withdrawal begins an id anew; then the old view goes.
-        renewed = [(run_id,) for run_id in self._rows if self._states[run_id].revision]
-        self._db.executemany(
-            "DELETE FROM advisory WHERE id IN (SELECT id FROM run WHERE run_id = ?)",
-            renewed,
-        )
-        self._db.executemany("DELETE FROM run WHERE run_id = ?", renewed)
+        self._db.executemany(_DELETE_ADVISORY, self._gone)
+        self._db.executemany("DELETE FROM run WHERE run_id = ?", [(run_id,) for run_id in self._renewed])
         self._db.executemany(_INSERT, self._rows.values())
-
-    def _open(self) -> sqlite3.Connection:
-        try:
-            return _connect(self.path)
-        except sqlite3.DatabaseError as error:
-            if isinstance(error, sqlite3.OperationalError) and "malformed" not in str(error):
-                raise
-            logger.warning("catalog.not_readable", path=self.path.name, error=str(error))
-            self.path.unlink()
-            return _connect(self.path)
-
-
-def _connect(path: Path) -> sqlite3.Connection:
-    db = sqlite3.connect(path, timeout=10, check_same_thread=False)
-    db.execute("PRAGMA journal_mode = WAL")
-    db.execute("PRAGMA synchronous = NORMAL")
-    db.execute("PRAGMA cache_size = -16000")
-    db.execute("PRAGMA wal_autocheckpoint = 8000")
-    if not db.execute("SELECT 1 FROM sqlite_master WHERE name = 'saved'").fetchone():
-        with db:
-            db.executescript(_schema())
-    return db
 
 
 def _row(recorded: Recorded) -> list[Any]:

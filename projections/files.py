@@ -32,14 +32,6 @@ from projections.tree import Found, Tree
 
 logger = structlog.get_logger("projections.files")
 
-_TYPES = {
-    *events.BEGINNINGS,
-    events.WITHDRAWN,
-    events.ADVISORY_ATTACHED,
-    events.EXPLANATION_SET,
-    events.ATTACHMENT_ADDED,
-}
-
 # `given` has every content that was ever given for a path, but a run's first core, whose hash is in `run`.
 _TABLES = {
     "saved": "(log_id TEXT, version INTEGER, next_seq INTEGER, segment INTEGER, offset INTEGER, root BLOB)",
@@ -109,7 +101,7 @@ class Files:
     def apply(self, recorded: Recorded) -> None:
         """Work out what one event does to the files of its run."""
         run_id, kind = recorded.stream, recorded.type
-        if kind not in _TYPES:
+        if kind not in events.TYPES:
             raise UnknownEvent(recorded.seq, kind)
         if kind == events.WITHDRAWN:
             self._withdraw(run_id)

@@ -46,9 +46,6 @@ class Projection(Protocol):
     def saved(self) -> Saved | None:
         """Return how far the stored state covers the log; None if there is no state."""
 
-    def reset(self) -> None:
-        """Begin from nothing (a state that cannot be swapped converges instead)."""
-
     def apply(self, recorded: Recorded) -> None:
         """Fold one event into what the next `commit` will store; no effect before that."""
 
@@ -60,6 +57,16 @@ class Projection(Protocol):
 
     def close(self) -> None:
         """Let go of files."""
+
+
+class Swapped(Projection, Protocol):
+    """A projection that is one database: a new one is folded beside it, and takes its place."""
+
+    def __init__(self, path: Path, *, bulk: bool = False) -> None:
+        """Open or make the database at *path*; *bulk* is for a new one that is folded from the first event."""
+
+    def make_whole(self) -> None:
+        """End the bulk; the database is then as if it had been fed event by event, and durable."""
 
 
 @frozen
@@ -76,13 +83,5 @@ class ProjectionFailed(EventLogError):
     def message(self) -> str:
         return (
             f"Projection {self.name} stopped at event {self.seq} ({self.type}): {self.reason}. Mend the cause, then "
-            "restart the server; it goes on from there."
+            "restart the server, or call `runlog projections retry`; it goes on from there."
         )
-
-
-def under(data_dir: Path, *, runs_dir: Path | None = None) -> tuple["Projection", ...]:
-    """Return every projection of the data directory, in the order in which they are worth having."""
-    from projections.catalog import Catalog
-    from projections.files import Files
-
-    return (Catalog(data_dir / "catalog.sqlite"), Files(data_dir, runs_dir or data_dir / "runs"))

@@ -21,23 +21,19 @@ from projections.projection import Projection, ProjectionFailed, Saved
 logger = structlog.get_logger("projections.runner")
 
 _BYTES_AT_ONCE = 2 << 20
-"""Of the log between two commits; bounds the memory of a rebuild."""
+"""Of the log between two commits: bounds the memory, and how long a reader waits for what is told meanwhile."""
 
 
 class Runner:
     """Runs one projection; synchronous, for one thread."""
 
-    def __init__(self, projection: Projection, disk: Disk, identity: Identity, end: End) -> None:
-        """Go on from where *projection* was saved, or from nothing where that is not of this log up to *end*."""
-        self._projection, self._disk, self._identity = projection, disk, identity
+    def __init__(
+        self, projection: Projection, disk: Disk, identity: Identity, *, bytes_at_once: int = _BYTES_AT_ONCE
+    ) -> None:
+        """Go on from where *projection* was saved, about *bytes_at_once* of the log from one commit to the next."""
+        self._projection, self._disk, self._bytes_at_once = projection, disk, bytes_at_once
         self.failed: ProjectionFailed | None = None
-        saved = projection.saved()
-        if saved is not None and (reason := self._why_not(saved, end)):
-            logger.warning("projection.starts_over", name=projection.name, reason=reason)
-            saved = None
-        if saved is None:
-            projection.reset()
-        self._saved = saved or Saved(identity.log_id, projection.version, End())
+        self._saved = projection.saved() or Saved(identity.log_id, projection.version, End())
         self._follower = Follower(disk, self._saved.end)
 
     @property
@@ -45,12 +41,10 @@ class Runner:
         """The seq of the last event whose effects are stored; -1 before the first."""
         return self._saved.position
 
-    def start_over(self) -> None:
-        """Forget the stored state; the next `run_to` folds from the first event."""
-        self._projection.reset()
-        self._saved = evolve(self._saved, end=End())
-        self._rewind()
-        self.failed = None
+    @property
+    def quarantined(self) -> int:
+        """How many files the projection found changed by others."""
+        return int(getattr(self._projection, "quarantined", 0))
 
     def run_to(self, end: End, on_progress: Callable[[int], None] = lambda _position: None) -> None:
         """Fold everything up to *end*; *on_progress* hears the position after each commit.
@@ -67,11 +61,15 @@ class Runner:
                 raise
             on_progress(self.position)
 
+    def close(self) -> None:
+        """Close the projection."""
+        self._projection.close()
+
     def _step(self, end: End) -> None:
         """Fold and store the next events; those before a failing one are stored too."""
         reached = self._saved.end
         try:
-            for recorded in self._follower.read(end, _BYTES_AT_ONCE):
+            for recorded in self._follower.read(end, self._bytes_at_once):
                 self._apply(recorded)
                 reached = _behind(recorded)
             else:
@@ -103,14 +101,19 @@ class Runner:
         self._projection.rollback()
         self._follower = Follower(self._disk, self._saved.end)
 
-    def _why_not(self, saved: Saved, end: End) -> str | None:
-        if saved.log_id != self._identity.log_id:
-            return "it was folded from another log"
-        if saved.version != self._projection.version:
-            return f"its code is version {self._projection.version}, and it was folded by {saved.version}"
-        if saved.end.next_seq > end.next_seq:
-            return f"it stands at event {saved.position}, and the log ends at {end.next_seq - 1}"
-        return None
+
+def reason_to_start_over(projection: Projection, identity: Identity, end: End) -> str | None:
+    """Return why the stored state cannot be gone on from, in the log of *identity* that ends at *end*; None if it can."""
+    saved = projection.saved()
+    if saved is None:
+        return "it has no state"
+    if saved.log_id != identity.log_id:
+        return "it was folded from another log"
+    if saved.version != projection.version:
+        return f"its code is version {projection.version}, and it was folded by {saved.version}"
+    if saved.end.next_seq > end.next_seq:
+        return f"it stands at event {saved.position}, and the log ends at {end.next_seq - 1}"
+    return None
 
 
 def _behind(recorded: Recorded) -> End:

@@ -5,10 +5,9 @@ No state is changed, and beside a database without a WAL not even SQLite's own f
 
 import os
 import sqlite3
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, closing
 from pathlib import Path
-from types import MappingProxyType
 from typing import ClassVar
 
 from attrs import frozen
@@ -20,13 +19,10 @@ from eventlog.follow import Follower, last_whole_batch
 from eventlog.opening import LOG_JSON, Identity, read_identity
 from eventlog.posix import PosixDisk
 from eventlog.recovery import End
-from projections.catalog import Catalog
 from projections.check import Report, check
 from projections.files import Files
-from projections.projection import Projection, Saved
-
-_CLASSES: Mapping[str, type[Projection]] = MappingProxyType({Catalog.name: Catalog, Files.name: Files})
-NAMES = tuple(_CLASSES)
+from projections.known import NAMES, VERSIONS, database_of
+from projections.projection import Saved
 
 Progress = Callable[[int], AbstractContextManager[Callable[[int], None]]]
 """Called with how many events there are; gives a context of what hears how many are done."""
@@ -85,7 +81,7 @@ def standings(data_dir: Path, runs_dir: Path) -> list[Standing]:
             saved = None
         state = "rebuilding" if saved is None and end.next_seq else "running"
         position = saved.position if saved else -1
-        found.append(Standing(name, _CLASSES[name].version, position, end.next_seq - 1, state))
+        found.append(Standing(name, VERSIONS[name], position, end.next_seq - 1, state))
     return found
 
 
@@ -110,7 +106,7 @@ def check_files(data_dir: Path, runs_dir: Path, progress: Progress) -> Report:
 
 def _stored(name: str, data_dir: Path, runs_dir: Path, identity: Identity) -> Saved | None:
     """Return how far the stored state of projection *name* covers the log; None if it is not of this log and code."""
-    path = data_dir / f"{name}.sqlite"
+    path = database_of(data_dir, name)
     if not path.exists():
         return None
     # Without a WAL nobody has it open, and then nothing need be made beside it in order to read.
@@ -123,7 +119,7 @@ def _stored(name: str, data_dir: Path, runs_dir: Path, identity: Identity) -> Sa
     if row is None or (name == Files.name and row[5] != os.fsencode(runs_dir.resolve())):
         return None
     saved = Saved.from_row(row[:5])
-    return saved if (saved.log_id, saved.version) == (identity.log_id, _CLASSES[name].version) else None
+    return saved if (saved.log_id, saved.version) == (identity.log_id, VERSIONS[name]) else None
 
 
 def _identity(disk: Disk, data_dir: Path) -> Identity:

@@ -16,12 +16,12 @@ import structlog
 from attrs import define, field
 
 from eventlog.recovery import End
+from projections.known import NAMES, VERSIONS
 
 logger = structlog.get_logger("projections.supervisor")
 
-NAMES = ("catalog", "files")
 _BACKOFF_MAX_S = 30.0
-_PACE_S = 0.25
+_PACE_S = 0.5
 """How often the process hears of a new end while nobody waits for it: a few events cost it as much as many."""
 _SAMPLE_INTERVAL_S, _SAMPLES_MAX = 0.1, 1200
 
@@ -31,12 +31,37 @@ class Standing:
     """How far one projection has come, as last heard."""
 
     name: str
-    version: int = 0
+    version: int
     position: int = -1
-    state: str = "rebuilding"
+    """Of the state that is served."""
     error: dict[str, Any] | None = None
+    """What stopped it, or (`is_retrying`) what the machine failed it with."""
+    is_retrying: bool = False
+    goal: int = -1
+    """The head at the start, or at a retry; from there on it runs."""
+    is_rebuilding: bool = False
+    """Whether somebody asked for a rebuild that is not done."""
+    building: int | None = None
+    """How far the state has come that is being built."""
+    rebuild_error: dict[str, Any] | None = None
+    """What ended the last rebuild; the state before it goes on."""
     quarantined: int = 0
+    generation: int = 0
+    """How often its database was put in place; 0 while there is none to read."""
     waiters: list[tuple[int, asyncio.Future[None]]] = field(factory=list)
+
+    @property
+    def state(self) -> str:
+        """`rebuilding`, `failed` or `running`."""
+        if self.is_rebuilding:
+            return "rebuilding"
+        if self.error is not None and not self.is_retrying:
+            return "failed"
+        return "running" if self.covers(self.goal) else "rebuilding"
+
+    def covers(self, seq: int) -> bool:
+        """Tell whether there is a state to read, with event *seq* in it."""
+        return self.generation > 0 and self.position >= seq
 
 
 class Projections:
@@ -52,7 +77,7 @@ class Projections:
         self._pacing = False
         self._stopping = False
         self._heads: deque[tuple[int, float]] = deque(maxlen=_SAMPLES_MAX)
-        self.standings = {name: Standing(name) for name in NAMES}
+        self.standings = {name: Standing(name, VERSIONS[name], goal=end.next_seq - 1) for name in NAMES}
         self._task = asyncio.create_task(self._keep_running(), name="projections")
 
     def advance(self, end: End) -> None:
@@ -64,9 +89,8 @@ class Projections:
             asyncio.get_running_loop().call_later(_PACE_S, self._paced)
 
     def _paced(self) -> None:
-        """Tell the newest end, if the process is not at work; while it is, its answer does it."""
         self._pacing = False
-        if self._end != self._told and (not self._busy or self.standings["catalog"].error is not None):
+        if self._end != self._told:
             self._tell()
 
     def position(self, name: str) -> int:
@@ -89,10 +113,12 @@ class Projections:
     async def wait(self, name: str, seq: int, timeout_s: float) -> bool:
         """Return True once *name* covers event *seq*; False if it does not within *timeout_s*."""
         standing = self.standings[name]
-        if standing.position >= seq:
+        if standing.covers(seq):
             return True
-        if not self._busy:
+        if not self._busy or name != "catalog":
             self._tell()  # somebody waits: at once, whatever the pace
+        if name != "catalog":
+            self._write(f"hurry {name}")
         waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         standing.waiters.append((seq, waiter))
         try:
@@ -104,12 +130,30 @@ class Projections:
             standing.waiters = [entry for entry in standing.waiters if entry[1] is not waiter]
         return True
 
+    def rebuild(self, name: str) -> Standing:
+        """Have projection *name* folded anew; one that is being rebuilt goes on. A process that ends begins it again."""
+        standing = self.standings[name]
+        if not standing.is_rebuilding:
+            standing.is_rebuilding, standing.building, standing.rebuild_error = True, -1, None
+            self._tell()
+            self._write(f"rebuild {name}")
+        return standing
+
+    def retry(self, name: str) -> Standing:
+        """Have projection *name* go on, if it stopped at an event; also forget what ended its last rebuild."""
+        standing = self.standings[name]
+        standing.rebuild_error = None
+        if standing.state == "failed":
+            standing.error, standing.goal = None, self._end.next_seq - 1
+            self._write(f"retry {name}")
+        return standing
+
     async def close(self, timeout_s: float) -> None:
         """Let the process reach the head within *timeout_s*, then end it."""
         deadline = asyncio.get_running_loop().time() + timeout_s
         head = self._end.next_seq - 1
         for name, standing in self.standings.items():
-            if standing.error is None and self._process is not None:
+            if standing.error is None and standing.state != "rebuilding" and self._process is not None:
                 await self.wait(name, head, max(0.01, deadline - asyncio.get_running_loop().time()))
         self._stopping = True
         if self._process is not None and self._process.stdin is not None:
@@ -144,49 +188,59 @@ class Projections:
             limit=1 << 20,
         )
         assert self._process.stdout is not None
-        opened: set[str] = set()
+        opened: dict[str, int] = {}
         self._tell()
+        for name in [one.name for one in self.standings.values() if one.is_rebuilding]:
+            self._write(f"rebuild {name}")
         async for line in self._process.stdout:
             facts = json.loads(line)
-            if "position" in facts and facts["name"] not in opened:
-                opened.add(facts["name"])
-                self._on_ready(facts["name"])
+            generation = facts.get("generation", 0)
+            if generation and opened.get(facts["name"]) != generation:
+                opened[facts["name"]] = generation
+                self._on_ready(facts["name"])  # before it is said to cover anything
             self._hear(facts)
         await self._process.wait()
         self._busy = False
 
     def _tell(self) -> None:
+        end = self._end
+        segment = "-" if end.segment is None else end.segment
+        if self._write(f"end {end.next_seq} {segment} {end.offset}"):
+            self._told, self._busy = end, True
+
+    def _write(self, line: str) -> bool:
         process = self._process
         if process is None or process.stdin is None or process.stdin.is_closing():
-            return
-        end = self._told = self._end
-        segment = "-" if end.segment is None else end.segment
-        process.stdin.write(f"{end.next_seq} {segment} {end.offset}\n".encode())
-        self._busy = True
+            return False
+        process.stdin.write(f"{line}\n".encode())
+        return True
 
     def _hear(self, facts: dict[str, Any]) -> None:
         standing = self.standings[facts["name"]]
         if "retrying" in facts:
             standing.error = {"seq": standing.position + 1, "type": "", "message": facts["retrying"]}
-            standing.state = "running"  # it has not failed: it tries again
-            return
+            standing.is_retrying = True
+        elif "building" in facts:
+            standing.building = facts["building"]
+        elif "built" in facts:
+            standing.is_rebuilding, standing.building, standing.rebuild_error = False, None, facts["built"]
+        else:
+            self._hear_standing(standing, facts)
+
+    def _hear_standing(self, standing: Standing, facts: dict[str, Any]) -> None:
         standing.version, standing.position = facts["version"], facts["position"]
-        standing.quarantined, standing.error = facts["quarantined"], facts["error"]
-        standing.state = self._state_of(standing)
+        standing.quarantined, standing.generation = facts["quarantined"], facts["generation"]
+        standing.error, standing.is_retrying = facts["error"], False
+        if not standing.is_rebuilding:
+            standing.building = None
         for seq, waiter in standing.waiters:
-            if seq <= standing.position and not waiter.done():
+            if standing.covers(seq) and not waiter.done():
                 waiter.set_result(None)
-        # The catalog alone paces the telling: reads wait for it, and it must not wait for the files.
+        # The catalog alone paces the telling: reads wait for it, and it must not wait for the others.
         if standing.name == "catalog" and (standing.position >= self._told.next_seq - 1 or standing.error):
             self._busy = False
             if self._end != self._told and (not self._pacing or any(one.waiters for one in self.standings.values())):
                 self._tell()
-
-    def _state_of(self, standing: Standing) -> str:
-        if standing.error is not None:
-            return "failed"
-        reached = standing.position >= self._told.next_seq - 1
-        return "running" if reached or standing.state == "running" else "rebuilding"
 
     async def _end_process(self) -> None:
         process = self._process

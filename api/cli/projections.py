@@ -1,6 +1,7 @@
-"""`runlog projections`: how far each is, whether the files are right, and folding one anew."""
+"""`runlog projections`: how far each is, whether the files are right, folding one anew, and going on after a stop."""
 
 import os
+import time
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -12,69 +13,84 @@ if TYPE_CHECKING:
     from projections.check import Report
 
 ALL = "all"
+_POLL_S = 0.2
 
 _data_dir = click.option("--data-dir", metavar="DIR", help=f"Where everything is kept (default {DATA_DIR}).")
 _json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+_url = click.option("--url", metavar="URL", help="Ask the running server there, instead of the data directory.")
 
 
 @click.group(epilog="Example: runlog projections list --data-dir var")
 def projections() -> None:
-    """List, rebuild or check what is derived from the log."""
+    """List, rebuild, check or retry what is derived from the log."""
 
 
-@projections.command("list", epilog="Example: runlog projections list --data-dir var --json")
+@projections.command("list", epilog="Example: runlog projections list --url http://127.0.0.1:8080")
 @_data_dir
+@_url
 @_json
-def list_(data_dir: str | None, as_json: bool) -> int:
-    """Show how far each projection has come, also beside a running server.
+def list_(data_dir: str | None, url: str | None, as_json: bool) -> int:
+    """Show how far each projection has come.
 
-    Where a projection stopped at an event that it could not fold, only the server's /readyz says why.
+    Without --url it reads the data directory, also beside a running server; why a projection stopped
+    only the server knows, so --url shows that too.
     """
-    from attrs import asdict
-
-    from projections.standing import standings
-
-    settings = _settings(data_dir)
-    found = standings(settings.data_dir, settings.runs_dir)
+    listed = _listed(url) if _is_remote(url, data_dir) else _stored(data_dir)
     if as_json:
-        _echo_json({"projections": [asdict(one) for one in found]})
+        _echo_json({"projections": listed})
         return 0
     click.echo(f"{'name':<10}{'version':>8}{'position':>12}{'head':>12}  state")
-    for one in found:
-        click.echo(f"{one.name:<10}{one.version:>8}{one.position:>12}{one.head:>12}  {one.state}")
+    for one in listed:
+        click.echo(f"{one['name']:<10}{one['version']:>8}{one['position']:>12}{one['head']:>12}  {one['state']}")
+    for one in listed:
+        if error := one["error"]:
+            kind = f" ({error['type']})" if error["type"] else ""
+            click.echo(f"{one['name']}: event {error['seq']}{kind}: {error['message']}")
     return 0
 
 
-@projections.command(epilog="Example: runlog projections rebuild catalog --data-dir var")
+@projections.command(epilog="Example: runlog projections rebuild catalog --url http://127.0.0.1:8080")
 @click.argument("name", metavar="NAME|all")
 @_data_dir
+@_url
 @_json
-def rebuild(name: str, data_dir: str | None, as_json: bool) -> int:
-    """Fold a projection anew from the first event; stop the server first.
+def rebuild(name: str, data_dir: str | None, url: str | None, as_json: bool) -> int:
+    """Fold a projection anew from the first event: in a running server (--url), or without one.
 
-    The old state stays until the new one has reached the head. The files converge in place: a file
-    that others changed goes to the quarantine, and the right one is written.
+    The old state stays until the new one has reached the head, and a server goes on serving it. The
+    files converge in place: a file that others changed goes to the quarantine, and the right one is written.
     """
-    from api.cli.progress import bar
-    from projections.offline import locked, opened
-    from projections.offline import rebuild as fold_anew
-    from projections.standing import NAMES, require_log
+    from projections.known import NAMES
 
     names = _chosen(name, NAMES)
-    settings = _settings(data_dir)
-    require_log(settings.data_dir)
     rebuilt = []
-    with opened(settings.data_dir) as (_, log), locked(settings.data_dir):
+    if _is_remote(url, data_dir):
         for each in names:
-            if not as_json:
-                click.echo(f"Rebuilding {each} from {log.end.next_seq} events.")
-            with bar(each, log.end.next_seq, "events") as on_progress:
-                quarantined = fold_anew(each, log, settings.data_dir, settings.runs_dir, on_progress)
-            rebuilt.append({"name": each, "position": log.head, "quarantined": quarantined})
-            if not as_json:
-                click.echo(_rebuilt_in_words(each, quarantined, settings))
+            rebuilt.append(_rebuild_there(url, each, is_quiet=as_json))
+    else:
+        rebuilt = _rebuild_here(names, data_dir, is_quiet=as_json)
     if as_json:
         _echo_json({"rebuilt": rebuilt})
+    return 0
+
+
+@projections.command(epilog="Example: runlog projections retry catalog --url http://127.0.0.1:8080")
+@click.argument("name", metavar="NAME|all")
+@click.option("--url", metavar="URL", required=True, help="The running server.")
+@_json
+def retry(name: str, url: str, as_json: bool) -> int:
+    """Let a projection that stopped at an event go on, once the cause is mended."""
+    from api.cli.remote import call
+    from projections.known import NAMES
+
+    ended = []
+    for each in _chosen(name, NAMES):
+        call(url, "POST", "admin", "projections", each, "retry")
+        ended.append(_followed(url, each, is_quiet=as_json))
+        if not as_json:
+            click.echo(f"{each} is running, at event {ended[-1]['position']}.")
+    if as_json:
+        _echo_json({"projections": ended})
     return 0
 
 
@@ -100,6 +116,84 @@ def check(name: str, data_dir: str | None, as_json: bool) -> int:
     else:
         _print_check(report, settings)
     return 0 if report.is_good else 1
+
+
+def _is_remote(url: str | None, data_dir: str | None) -> bool:
+    if url is not None and data_dir is not None:
+        raise click.UsageError("--url asks a server, which knows its data directory: leave --data-dir out.")
+    return url is not None
+
+
+def _listed(url: str | None) -> list[dict[str, Any]]:
+    from api.cli.remote import call
+
+    assert url is not None
+    found: list[dict[str, Any]] = call(url, "GET", "admin", "projections")["projections"]
+    return found
+
+
+def _stored(data_dir: str | None) -> list[dict[str, Any]]:
+    from attrs import asdict
+
+    from projections.standing import standings
+
+    settings = _settings(data_dir)
+    return [asdict(one) for one in standings(settings.data_dir, settings.runs_dir)]
+
+
+def _rebuild_here(names: tuple[str, ...], data_dir: str | None, *, is_quiet: bool) -> list[dict[str, Any]]:
+    from api.cli.progress import bar
+    from projections.offline import locked, opened
+    from projections.offline import rebuild as fold_anew
+    from projections.standing import require_log
+
+    settings = _settings(data_dir)
+    require_log(settings.data_dir)
+    rebuilt = []
+    with opened(settings.data_dir) as (_, log), locked(settings.data_dir):
+        for each in names:
+            if not is_quiet:
+                click.echo(f"Rebuilding {each} from {log.end.next_seq} events.")
+            with bar(each, log.end.next_seq, "events") as on_progress:
+                quarantined = fold_anew(each, log, settings.data_dir, settings.runs_dir, on_progress)
+            rebuilt.append({"name": each, "position": log.head, "quarantined": quarantined})
+            if not is_quiet:
+                click.echo(_rebuilt_in_words(each, quarantined, settings))
+    return rebuilt
+
+
+def _rebuild_there(url: str | None, name: str, *, is_quiet: bool) -> dict[str, Any]:
+    from api.cli.remote import call
+
+    assert url is not None
+    begun = call(url, "POST", "admin", "projections", name, "rebuild")
+    if not is_quiet:
+        click.echo(f"Rebuilding {name} from {begun['head'] + 1} events; the server goes on.")
+    ended = _followed(url, name, is_quiet=is_quiet)
+    if not is_quiet:
+        click.echo(f"Done: {name} is at event {ended['position']}.")
+    return {"name": name, "position": ended["position"]}
+
+
+def _followed(url: str, name: str, *, is_quiet: bool) -> dict[str, Any]:
+    """Show a projection's way to the head; return what is told of it there.
+
+    Raises:
+        ProjectionFailed: it stopped at an event.
+
+    """
+    from api.cli.progress import bar
+    from projections.projection import ProjectionFailed
+
+    one = next(each for each in _listed(url) if each["name"] == name)
+    with bar(name, one["head"] + 1, "events") as on_progress:
+        while one["state"] == "rebuilding":
+            on_progress(one["position"] + 1)
+            time.sleep(_POLL_S)
+            one = next(each for each in _listed(url) if each["name"] == name)
+    if error := one["error"]:
+        raise ProjectionFailed(name, error["seq"], error["type"], error["message"])
+    return one
 
 
 def _settings(data_dir: str | None) -> Settings:
@@ -135,7 +229,7 @@ def _print_check(report: "Report", settings: Settings) -> None:
     counts = ", ".join(f"{len(paths)} {what}" for what, paths in listed.items())
     click.echo(f"{report.files} files in {settings.runs_dir}: {counts}.")
     if report.missing or report.changed:
-        click.echo("Next: stop the server, and repair them with `runlog projections rebuild files`.")
+        click.echo("Next: repair them with `runlog projections rebuild files`, with --url if a server runs.")
     if report.foreign:
         click.echo("Foreign files are none of Runlog's: move them elsewhere.")
 

@@ -10,10 +10,11 @@ from aiohttp import web
 from aiohttp.typedefs import Middleware
 
 from api.errors import BadRequest, Forbidden, Internal, MethodNotAllowed
-from api.http import attachments, health, listing, runs
+from api.http import admin, attachments, health, listing, runs, stats
 from api.http.answers import compress
 from api.http.inputs import BASE, REQUEST_ID, SERVICE, request_id_of
 from api.http.problems import of_aiohttp, problem
+from api.http.ready import SAFE_HEADERS, SERVER
 from api.service import Service
 from eventlog import logging
 from eventlog.errors import RunlogError
@@ -28,6 +29,10 @@ ROUTES = (
     ("GET", "/healthz", health.healthz),
     ("GET", "/readyz", health.readyz),
     ("GET", "/metrics", health.metrics),
+    ("GET", f"{BASE}/admin/projections", admin.projections),
+    ("POST", f"{BASE}/admin/projections/{{name:[^/]+}}/rebuild", admin.rebuild),
+    ("POST", f"{BASE}/admin/projections/{{name:[^/]+}}/retry", admin.retry),
+    ("GET", f"{BASE}/stats", stats.read),
     ("POST", f"{BASE}/runs", runs.create),
     ("GET", f"{BASE}/runs", listing.list_runs),
     ("GET", f"{BASE}/runs/diff", runs.compare),
@@ -45,12 +50,6 @@ ROUTES = (
 )
 
 _CHANGING = frozenset({"PATCH", "PUT", "DELETE"})
-_SAFE_HEADERS = {
-    "X-Content-Type-Options": "nosniff",
-    "X-Frame-Options": "DENY",
-    "Referrer-Policy": "no-referrer",
-    "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
-}
 
 
 def make_app(service: Service) -> web.Application:
@@ -83,9 +82,9 @@ async def _expect(request: web.Request) -> web.StreamResponse | None:
 async def _mark(request: web.BaseRequest, response: web.StreamResponse) -> None:
     headers = response.headers
     headers["X-Request-Id"] = request.get(REQUEST_ID) or request_id_of(request)
-    headers["Server"] = "Runlog"  # the versions of what it is made of are nobody's business
+    headers["Server"] = SERVER
     if "Content-Security-Policy" not in headers:
-        headers.extend(_SAFE_HEADERS)
+        headers.extend(SAFE_HEADERS)
 
 
 def _guard(hosts: frozenset[str], metrics: health.Metrics) -> Middleware:

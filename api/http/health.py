@@ -45,10 +45,10 @@ def _unready(service: Service) -> list[str]:
         )
     for one in service.projections.standings.values():
         if one.error is not None:
-            does = "stopped" if one.state == "failed" else "tries again"
+            does = "tries again" if one.is_retrying else "stopped"
             reasons.append(f"projection {one.name} {does} at event {one.error['seq']}: {one.error['message']}")
     for name, lag_s in service.projections.lags_s().items():
-        if lag_s > service.settings.projection_lag_max_s:
+        if lag_s > service.settings.projection_lag_max_s and not _is_being_made(service, name):
             reasons.append(f"projection {name} is {lag_s:.0f} s behind the log")
     for folder in (service.settings.data_dir, service.settings.runs_dir, service.settings.attachments_dir):
         free = _free_bytes(folder)
@@ -59,11 +59,23 @@ def _unready(service: Service) -> list[str]:
     return reasons
 
 
+def _is_being_made(service: Service, name: str) -> bool:
+    """Tell whether it is behind because it is folded anew; only the catalog holds up runs meanwhile, if it has no state."""
+    return name != "catalog" and service.projections.standings[name].state == "rebuilding"
+
+
 def _degraded(service: Service) -> list[str]:
+    reasons: list[str] = []
     if service.log.held_us > CLOCK_HELD_US_MAX:
         held = service.log.held_us / 1e6
-        return [f"the clock stepped back: the log's time runs {held:.0f} s ahead of it until it has caught up"]
-    return []
+        reasons.append(f"the clock stepped back: the log's time runs {held:.0f} s ahead of it until it has caught up")
+    for one in service.projections.standings.values():
+        if one.is_rebuilding:
+            reasons.append(f"projection {one.name} is being rebuilt")
+        elif one.rebuild_error is not None:
+            where = f"event {one.rebuild_error['seq']}: {one.rebuild_error['message']}"
+            reasons.append(f"the rebuild of projection {one.name} stopped at {where}; the state before it goes on")
+    return reasons
 
 
 def _free_bytes(folder: Path) -> int | None:

@@ -22,6 +22,8 @@ ATTACHMENT_ADDED = "rmos.attachment.added.v1"
 
 BEGINNINGS = (CREATED, IMPORTED)
 """The types that begin a run's view (anew)."""
+TYPES = frozenset({*BEGINNINGS, WITHDRAWN, ADVISORY_ATTACHED, EXPLANATION_SET, ATTACHMENT_ADDED})
+"""All that this version knows."""
 
 _RUN_ID = re.compile(r"run_[0-9a-f]{12,32}|[0-9a-f]{32}", re.ASCII)
 _NATIVE_RUN_ID = re.compile(r"run_[0-9a-f]{12}", re.ASCII)

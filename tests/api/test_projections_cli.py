@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from projections.supervisor import NAMES
+from projections.known import NAMES
 from tests.commands import V1_FILE, Ran, everything_under, runlog
 from tests.server import Server, until
 
@@ -121,7 +121,7 @@ def test_a_list_beside_a_running_server_needs_no_lock(own_server: Server) -> Non
 def test_a_projection_without_its_state_is_listed_as_rebuilding(stopped: Server) -> None:
     """It begins from nothing when a server starts."""
     (stopped.data_dir / "catalog.sqlite").unlink()
-    catalog, files = projections(stopped, "list", "--json").json["projections"]
+    catalog, files, _ = projections(stopped, "list", "--json").json["projections"]
     assert (catalog["position"], catalog["state"]) == (-1, "rebuilding")
     assert files["state"] == "running"
 

@@ -12,20 +12,22 @@ import shutil
 import sqlite3
 from contextlib import closing
 from pathlib import Path
+from threading import Lock
 
 import pytest
 from attrs import define, field
 
 from eventlog.batch import Stream
+from eventlog.commit import Limits
 from eventlog.errors import LogHalted
 from eventlog.event import Origin
 from eventlog.follow import Follower
 from eventlog.log import Log
 from eventlog.memory import MemoryDisk
-from eventlog.writer import Limits
 
 ORIGIN = Origin("press")
 LIMITS = Limits(segment_bytes_max=2000)
+WRITTEN_AHEAD = Limits(segment_bytes_max=2000, ahead_bytes=1100, ahead_after_batches=1)
 SIZES = (1, 3, 2, 1, 2, 1)
 TOGETHER = ((0,), (1,), (2,), (3, 4), (5,))
 """Which appends are sent at once."""
@@ -59,6 +61,7 @@ class Workload:
     folder: Path
     disk: MemoryDisk = field(factory=MemoryDisk)
     states_max: int = 64
+    limits: Limits = LIMITS
     clock: Ticking = field(factory=Ticking)
     sent: set[str] = field(factory=set)
     acknowledged: list[bytes] = field(factory=list)
@@ -66,9 +69,14 @@ class Workload:
     indexes: dict[int, Path] = field(factory=dict)
     """Each that was on disk, by how many events it knew."""
     _seen: set[bytes] = field(factory=set)
+    _lock: Lock = field(factory=Lock)
 
     def cut(self, after: str) -> None:
         """Note every new state that a power loss at this moment may leave, each without and with an index."""
+        with self._lock:
+            self._cut(after)
+
+    def _cut(self, after: str) -> None:
         self.keep_index()
         for state in self.disk.crash_states(self.states_max):
             key = hashlib.sha256(repr((content(state), len(self.acknowledged))).encode()).digest()
@@ -92,13 +100,13 @@ class Workload:
 
     async def run(self) -> None:
         self.disk.on_operation = self.cut
-        log = Log.open(self.folder, disk=self.disk, clock=self.clock, limits=LIMITS)
+        log = Log.open(self.folder, disk=self.disk, clock=self.clock, limits=self.limits)
         for numbers in TOGETHER:
             await asyncio.gather(*(self.append(log, number) for number in numbers))
             if numbers == (2,):
                 # As after a clean stop: the index knows what lies before, and nothing of what comes.
                 await log.close()
-                log = Log.open(self.folder, disk=self.disk, clock=self.clock, limits=LIMITS)
+                log = Log.open(self.folder, disk=self.disk, clock=self.clock, limits=self.limits)
         self.disk.on_operation = None
         await log.close()
 
@@ -178,12 +186,15 @@ async def check_all(work: Workload, folder: Path) -> None:
             raise
 
 
-async def test_after_a_power_loss_at_any_moment_all_that_was_acknowledged_is_there_and_nothing_else(tmp_path):
-    work = Workload(tmp_path / "work")
+@pytest.mark.parametrize("limits", [LIMITS, WRITTEN_AHEAD], ids=["as it comes", "into NULs written ahead"])
+async def test_after_a_power_loss_at_any_moment_all_that_was_acknowledged_is_there_and_nothing_else(tmp_path, limits):
+    work = Workload(tmp_path / "work", limits=limits)
     await work.run()
     assert len(work.disk.names("log/segments")) >= 3
     assert len(work.indexes) >= 2
     assert len(work.crashes) > 200
+    padded = [path for path, found in content(work.disk) if found and found.endswith(b"\0")]
+    assert not padded, "a log that was closed has no padding"
     await check_all(work, tmp_path)
 
 

@@ -14,10 +14,12 @@ import pytest
 
 from eventlog.batch import Appended, Expected, Stream
 from eventlog.canonical import canonical
+from eventlog.commit import Limits
 from eventlog.errors import IdempotencyKeyReused, LogLocked, RevisionConflict
 from eventlog.event import IdempotencyKey, Origin
+from eventlog.follow import Follower, last_whole_batch
 from eventlog.log import Log
-from eventlog.writer import Limits
+from eventlog.posix import PosixDisk
 
 ORIGIN = Origin("press")
 
@@ -240,3 +242,23 @@ async def test_a_clock_that_steps_back_is_noticed_and_times_rise_all_the_same(tm
         assert (first.time, second.time) == ("2026-01-05T05:07:16.000000Z", "2026-01-05T05:07:16.000001Z")
     async with opened(tmp_path, clock=clock) as log:
         assert (await add(log, "run_3", "c")).events[0].time == "2026-01-05T05:07:16.000002Z"
+
+
+async def test_events_are_written_into_nuls_laid_ahead_of_them_which_no_reader_meets(tmp_path):
+    """Neither while the log is open, nor in a segment that is finished, nor after a close."""
+    limits = Limits(segment_bytes_max=4000, ahead_bytes=3000, ahead_after_batches=2)
+    disk, sizes, followed = PosixDisk(tmp_path), set(), []
+    follower = Follower(disk)
+    async with opened(tmp_path, limits=limits) as log:
+        for number in range(20):
+            await add(log, f"run_{number}", "x" * 300)
+            followed += follower.read(log.end)
+            assert last_whole_batch(disk).next_seq == log.head + 1
+            newest = max((tmp_path / "log/segments").iterdir())
+            sizes.add(newest.stat().st_size > log.end.offset)
+    assert True in sizes, "nothing was ever written ahead"
+    assert [one.seq for one in followed] == list(range(20))
+    segments = sorted((tmp_path / "log/segments").iterdir())
+    assert len(segments) > 2
+    assert all(segment.read_bytes().endswith(b"}}\n") for segment in segments)
+    disk.close()

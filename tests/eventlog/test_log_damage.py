@@ -5,10 +5,10 @@ from pathlib import Path
 import pytest
 
 from eventlog.batch import Appended, Stream
+from eventlog.commit import Limits
 from eventlog.errors import LogCorrupt, LogDamaged
 from eventlog.event import Origin
 from eventlog.log import Log
-from eventlog.writer import Limits
 
 ORIGIN = Origin("press")
 ONE_A_SEGMENT = Limits(segment_bytes_max=1)

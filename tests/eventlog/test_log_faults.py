@@ -7,11 +7,11 @@ import sqlite3
 import pytest
 
 from eventlog.batch import Appended, Stream
+from eventlog.commit import Limits
 from eventlog.errors import AppendTooLarge, LogBusy, LogFull, LogHalted
 from eventlog.event import Origin
 from eventlog.log import Log
 from eventlog.memory import MemoryDisk
-from eventlog.writer import Limits
 
 ORIGIN = Origin("press")
 ONE_A_SEGMENT = Limits(segment_bytes_max=1)

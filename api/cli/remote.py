@@ -1,0 +1,75 @@
+"""Talking to a running server: one request at a time, and what goes wrong in words."""
+
+import json
+import urllib.error
+import urllib.request
+from typing import Any, ClassVar
+from urllib.parse import quote, urlsplit
+
+from attrs import frozen
+
+from eventlog.errors import RunlogError
+
+BASE = "/api/rmos"
+_TIMEOUT_S = 30.0
+
+
+@frozen
+class ServerUnreachable(RunlogError):
+    """No server answers at the URL (exit code 3)."""
+
+    code: ClassVar[str] = "SERVER_UNREACHABLE"
+    url: str
+    reason: str
+
+    @property
+    def message(self) -> str:
+        return (
+            f"No Runlog server answers at {self.url} ({self.reason}). Give the --url that `runlog serve` printed; "
+            "without a server, leave --url out."
+        )
+
+
+@frozen
+class ServerRefused(RunlogError):
+    """The server does not do what was asked (exit code 3)."""
+
+    code: ClassVar[str] = "SERVER_REFUSED"
+    status: int
+    error: str
+    reason: str
+
+    @property
+    def message(self) -> str:
+        return f"The server refused with {self.status} {self.error}: {self.reason}"
+
+
+def call(url: str, method: str, *path: str) -> dict[str, Any]:
+    """Return the answer of the server at *url* to *method* on the route that the parts of *path* make.
+
+    Raises:
+        ServerUnreachable: nobody answers, or somebody who is no Runlog server.
+        ServerRefused: it answers with an error.
+
+    """
+    if urlsplit(url).scheme not in ("http", "https"):
+        raise ServerUnreachable(url, "not an http:// or https:// URL")
+    target = url.rstrip("/") + BASE + "".join(f"/{quote(part, safe='')}" for part in path)
+    request = urllib.request.Request(target, b"" if method == "POST" else None, method=method)  # noqa: S310 (see above)
+    try:
+        with urllib.request.urlopen(request, timeout=_TIMEOUT_S) as response:  # noqa: S310
+            answer: dict[str, Any] = json.load(response)
+            return answer
+    except urllib.error.HTTPError as error:
+        with error:
+            raise _refusal(url, error.status or 0, error.read()) from None
+    except (OSError, ValueError) as error:
+        raise ServerUnreachable(url, str(getattr(error, "reason", error))) from None
+
+
+def _refusal(url: str, status: int, body: bytes) -> RunlogError:
+    try:
+        problem = json.loads(body)
+        return ServerRefused(status, str(problem["error"]), str(problem["message"]))
+    except (ValueError, KeyError, TypeError):
+        return ServerUnreachable(url, f"it answered {status}, and not as Runlog does")

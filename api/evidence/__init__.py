@@ -1,0 +1,1 @@
+"""Evidence that leaves the house: what an auditor can check offline, years later, without trusting this service."""
