@@ -116,8 +116,8 @@ def _imported(
     from api.migration.v1_source import keep_backup
     from eventlog.blobs import Blobs
     from eventlog.clock import SystemClock, uuid7
+    from eventlog.commit import Limits
     from eventlog.errors import EventLogError
-    from eventlog.writer import Limits
     from projections.offline import catch_up, opened
 
     clock = SystemClock()

@@ -1,266 +1,175 @@
 """The migration: a v1 record and what comes with it is one append, so it is there wholly or not at all.
 
-Every record is judged alone, and by the same function in a rehearsal as in earnest. What is in the
-log already stays as it is: the same record again is unchanged, another one under its id a conflict.
+Records are appended many at a time, and told of in their order, each once it is durable. A rehearsal
+judges by the same function and writes nothing.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterable
-from hashlib import sha256
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from pathlib import Path
-from typing import Any
 
-import attrs
 from attrs import define, field
 
-from api.migration.v1 import ImportedRun, Note, RecordError, read_record
+from api.migration.holdings import Held, Holdings, held_in
+from api.migration.judging import Importable, judge
+from api.migration.report import Report, Verdict, conflict, failed
+from api.migration.v1 import ImportedRun
+from api.migration.v1_events import FindBlob
 from api.migration.v1_source import V1Attachments
-from eventlog.batch import Stream
+from api.migration.v1_text import V1Record
 from eventlog.blobs import BlobMismatch, Blobs, BlobTooLarge
-from eventlog.canonical import canonical
 from eventlog.errors import AppendTooLarge, LogBusy, RevisionConflict
-from eventlog.event import Draft, Origin, Recorded
-from eventlog.follow import Follower, last_whole_batch
+from eventlog.event import Draft, Origin, draft
 from eventlog.log import Log
-from eventlog.posix import PosixDisk
-from projections.run import events
+from eventlog.writer import Limits
 
-# What waits for the disk at once: enough for group commit, and below what the log's queue takes.
-RECORDS_IN_FLIGHT_MAX = 256
+BATCH_SIZE = 256
+"""Records that are appended at once: enough for group commit, and below what the log's queue takes."""
+BATCH_SIZE_MAX = 4096
 EVENTS_IN_FLIGHT_MAX = 4096
 BYTES_IN_FLIGHT_MAX = 16 << 20
+ATTEMPTS_MAX = 16
 
-_CLI = Origin(actor="cli")
+CLI = Origin(actor="cli")
 _CHUNK_BYTES = 1 << 20
 
-Known = Callable[[str], bytes | None]
-"""Gives the SHA-256 of the v1 record that a run was imported from, NOT_IMPORTED for another run, None for none."""
+KeepBlobs = Callable[[ImportedRun], Awaitable[None]]
+"""Makes the blobs of a run's attachments durable, before any event names them."""
+Tell = Callable[[Verdict], None]
 
-NOT_IMPORTED = b""
-Progress = Callable[[int], None]
-"""Hears how many records are done."""
+
+def rehearse(records: Iterable[V1Record], holdings: Holdings, attachments: V1Attachments, report: Report) -> None:
+    """Put into *report* what a migration of *records* would; nothing is written.
+
+    Raises:
+        V1NotAnObject, V1Unreadable: from *records*.
+
+    """
+    nobody = "0" * 32
+
+    def make(kind: str, stream: str, data: dict[str, object]) -> Draft:
+        return draft(kind, stream, data, event_id=nobody, source=f"urn:runlog:{nobody}", origin=CLI)
+
+    for record in records:
+        judged = judge(record, holdings.get(record.key), attachments.size, nobody, make)
+        if isinstance(judged, Verdict):
+            report.take(judged)
+        elif judged.size > (limit := Limits().append_bytes_max):
+            report.take(failed(record.key, "$", str(AppendTooLarge(judged.size, limit))))
+        else:
+            report.take(judged.verdict)
+            holdings.pretend(record.key, Held(0, judged.digest, nobody))
 
 
 @define
-class Report:
-    """What a migration did, or (`dry_run`) would do; `--json` prints it as it is."""
+class Importer:
+    """Appends records to a log; `tell` hears of each in order, once what became of it is durable."""
 
-    total: int = 0
-    imported: int = 0
-    unchanged: int = 0
-    conflicts: int = 0
-    failed: int = 0
-    errors: list[dict[str, str]] = field(factory=list)
-    notes: list[dict[str, str]] = field(factory=list)
-    backup: dict[str, str] | None = None
-    import_id: str | None = None
-    dry_run: bool = False
+    log: Log
+    import_id: str
+    origin: Origin
+    keep_blobs: KeepBlobs
+    tell: Tell
+    batch_size: int = BATCH_SIZE
+    resumed: int = 0
+    """How many records an interrupted try of this import had done already."""
+    _waiting: list[tuple[V1Record, FindBlob, Verdict | Importable]] = field(factory=list)
+    _ids: set[str] = field(factory=set)
+    _events: int = 0
+    _bytes: int = 0
 
-    @property
-    def is_good(self) -> bool:
-        """Tell whether every record is in the log as v1 has it."""
-        return not self.errors
+    async def add(self, record: V1Record, find_blob: FindBlob) -> None:
+        """Judge *record*; it is imported by the next `flush` at the latest.
 
-    def as_json(self) -> dict[str, Any]:
-        """Return the values by name."""
-        return attrs.asdict(self)
+        Raises:
+            LogFull, LogHalted, OSError: the machine failed; what was told of stays, and a second try goes on from there.
 
-    def take(self, imported: ImportedRun) -> None:
-        """Count a run that is imported."""
-        self.imported += 1
-        self.notes += _as_dicts(imported.notes)
+        """
+        if record.key in self._ids:  # what was judged a moment ago decides
+            await self.flush()
+        judged = self._judge(record, find_blob)
+        if isinstance(judged, Importable):
+            if self._events and not self._has_room(judged):
+                await self.flush()
+            self._ids.add(record.key)
+            self._events += len(judged.drafts)
+            self._bytes += judged.size
+        self._waiting.append((record, find_blob, judged))
+        if len(self._waiting) >= self.batch_size:
+            await self.flush()
 
-    def fail(self, run_id: str, name: str, reason: str) -> None:
-        """List a record that cannot be imported."""
-        self.failed += 1
-        self.errors.append({"run_id": run_id, "field": name, "reason": reason})
+    async def flush(self) -> None:
+        """Return once all that was added is durable and told of; after an error of the machine, each is awaited."""
+        waiting, self._waiting = self._waiting, []
+        self._ids, self._events, self._bytes = set(), 0, 0
+        imported = [
+            self._import(record, find_blob, judged)
+            for record, find_blob, judged in waiting
+            if isinstance(judged, Importable)
+        ]
+        outcomes = iter(await asyncio.gather(*imported, return_exceptions=True))
+        for _, _, judged in waiting:
+            outcome = judged if isinstance(judged, Verdict) else next(outcomes)
+            if isinstance(outcome, BaseException):
+                raise outcome
+            self.tell(outcome)
 
-    def conflict(self, run_id: str, there: bytes | None) -> None:
-        """List a record whose id the log has for something else."""
-        self.conflicts += 1
-        how = "a run that was not imported" if there == NOT_IMPORTED else "a run imported from other content"
-        self.errors.append({"run_id": run_id, "field": "run_id", "reason": f"the log has {how} under this id"})
-
-
-def rehearse(
-    records: Iterable[tuple[str, Any]], known: Known, attachments: V1Attachments, on_progress: Progress
-) -> Report:
-    """Return what a migration of *records* would report; nothing is written."""
-    report = Report(dry_run=True)
-    for key, record in records:
-        if (imported := _judge(key, record, known, attachments, report)) is not None:
-            report.take(imported)
-        on_progress(report.total)
-    return report
-
-
-async def migrate(
-    records: Iterable[tuple[str, Any]],
-    log: Log,
-    blobs: Blobs,
-    attachments: V1Attachments,
-    import_id: str,
-    on_progress: Progress,
-) -> Report:
-    """Append what of *records* is not in the log yet, and return once all of it is durable.
-
-    Raises:
-        LogFull, LogHalted, OSError: the machine failed; what was done stays, and a second run goes on from there.
-
-    """
-    report = Report(import_id=import_id)
-    known = known_of(log)
-    window = _Window()
-    for key, record in records:
-        imported = _judge(key, record, known, attachments, report)
-        if imported is None:
-            continue
-        drafts = _drafts(log, imported, import_id)
-        if not window.has_room(drafts):
-            await _append_all(window, log, blobs, attachments, report)
-            window = _Window()
-            on_progress(report.total - 1)
-        window.add(imported, drafts)
-    await _append_all(window, log, blobs, attachments, report)
-    on_progress(report.total)
-    return report
-
-
-def known_of(log: Log) -> Known:
-    """Return what the open *log* has."""
-
-    def known(run_id: str) -> bytes | None:
-        there: bytes | None = None
-        for recorded in log.read_stream(run_id):
-            if recorded.type in events.BEGINNINGS:
-                there = _origin_of(recorded)
-        return there
-
-    return known
-
-
-def known_in(data_dir: Path) -> Known:
-    """Return what the log in *data_dir* has, if there is one, without its lock and without writing.
-
-    Raises:
-        LogCorrupt, LogDamaged: it cannot be read.
-
-    """
-    there: dict[str, bytes] = {}
-    disk = PosixDisk(data_dir)
-    try:
-        end, follower = last_whole_batch(disk), Follower(disk)
-        while follower.at.next_seq < end.next_seq:
-            for recorded in follower.read(end):
-                if recorded.type in events.BEGINNINGS:
-                    there[recorded.stream] = _origin_of(recorded)
-    finally:
-        disk.close()
-    return there.get
-
-
-def _origin_of(beginning: Recorded) -> bytes:
-    return _digest(beginning.data["v1"]) if beginning.type == events.IMPORTED else NOT_IMPORTED
-
-
-def _digest(record: Any) -> bytes:
-    return sha256(canonical(record)).digest()
-
-
-def _judge(key: str, record: Any, known: Known, attachments: V1Attachments, report: Report) -> ImportedRun | None:
-    """Return the run that *record* becomes; None, with the reason in *report*, if it is not to be imported."""
-    report.total += 1
-    there = known(key)
-    if there is not None and there == _digest(record):
-        report.unchanged += 1
-        return None
-    try:
-        imported = read_record(key, record, find_blob=attachments.size)
-    except RecordError as error:
-        report.fail(key, error.field, error.reason)
-        return None
-    if there is not None:
-        report.conflict(key, there)
-        return None
-    return imported
-
-
-def _drafts(log: Log, imported: ImportedRun, import_id: str) -> list[Draft]:
-    notes = _as_dicts(imported.notes)
-    data = {"run": imported.run, "import_id": import_id, "v1": imported.v1, "notes": notes}
-    payloads = [(events.IMPORTED, data)]
-    payloads += [(events.ADVISORY_ATTACHED, {"advisory": advisory}) for advisory in imported.advisories]
-    if imported.explanation is not None:
-        payloads.append((events.EXPLANATION_SET, imported.explanation))
-    payloads += [(events.ATTACHMENT_ADDED, {"attachment": attachment}) for attachment in imported.attachments]
-    return [log.draft(kind, imported.run_id, payload, _CLI) for kind, payload in payloads]
-
-
-def _as_dicts(notes: Iterable[Note]) -> list[dict[str, str]]:
-    return [attrs.asdict(note) for note in notes]
-
-
-@define
-class _Window:
-    """Runs that are appended together."""
-
-    runs: list[tuple[ImportedRun, list[Draft]]] = field(factory=list)
-    events: int = 0
-    bytes: int = 0
-
-    def has_room(self, drafts: list[Draft]) -> bool:
-        """Tell whether *drafts* fit; the first always do."""
-        return not self.runs or (
-            len(self.runs) < RECORDS_IN_FLIGHT_MAX
-            and self.events + len(drafts) <= EVENTS_IN_FLIGHT_MAX
-            and self.bytes + _size(drafts) <= BYTES_IN_FLIGHT_MAX
+    def _has_room(self, judged: Importable) -> bool:
+        return (
+            self._events + len(judged.drafts) <= EVENTS_IN_FLIGHT_MAX
+            and self._bytes + judged.size <= BYTES_IN_FLIGHT_MAX
         )
 
-    def add(self, imported: ImportedRun, drafts: list[Draft]) -> None:
-        self.runs.append((imported, drafts))
-        self.events += len(drafts)
-        self.bytes += _size(drafts)
+    def _judge(self, record: V1Record, find_blob: FindBlob) -> Verdict | Importable:
+        held = held_in(self.log.read_stream(record.key))
+
+        def make(kind: str, stream: str, data: dict[str, object]) -> Draft:
+            return self.log.draft(kind, stream, data, self.origin)
+
+        judged = judge(record, held, find_blob, self.import_id, make)
+        if isinstance(judged, Verdict) and judged.outcome == "unchanged" and held and held.import_id == self.import_id:
+            self.resumed += 1
+        return judged
+
+    async def _import(self, record: V1Record, find_blob: FindBlob, judged: Importable) -> Verdict:
+        now: Verdict | Importable = judged
+        for _ in range(ATTEMPTS_MAX):
+            if isinstance(now, Verdict):
+                return now
+            try:
+                await self.keep_blobs(now.run)
+                await self._append(now)
+            except AppendTooLarge as error:
+                return failed(record.key, "$", str(error))
+            except (BlobMismatch, BlobTooLarge):
+                return failed(record.key, "attachments", "the bytes of an attachment changed while they were read")
+            except RevisionConflict:  # somebody else wrote to this id meanwhile
+                now = self._judge(record, find_blob)
+            else:
+                return now.verdict
+        return conflict(record.key, is_imported=False)
+
+    async def _append(self, judged: Importable) -> None:
+        while True:
+            try:
+                await self.log.append(judged.drafts, judged.expected, self.origin)
+                return
+            except LogBusy as busy:  # the index is behind
+                await asyncio.sleep(busy.retry_after_s)
 
 
-def _size(drafts: list[Draft]) -> int:
-    return sum(draft.size for draft in drafts)
+def keeper_of(blobs: Blobs, attachments: V1Attachments) -> KeepBlobs:
+    """Return what copies the blobs of a run from *attachments* to *blobs*."""
+
+    async def keep(run: ImportedRun) -> None:
+        for one in run.attachments:
+            digest, size = one["sha256"], one["size_bytes"]
+            await blobs.put(_chunks(attachments.path(digest)), bytes_max=size, expected_sha256=digest)
+
+    return keep
 
 
-async def _append_all(window: _Window, log: Log, blobs: Blobs, attachments: V1Attachments, report: Report) -> None:
-    """Append the runs of *window* at once; after an error of the machine too, each is awaited."""
-    appends = (_append(imported, drafts, log, blobs, attachments) for imported, drafts in window.runs)
-    outcomes = await asyncio.gather(*appends, return_exceptions=True)
-    for (imported, _), outcome in zip(window.runs, outcomes, strict=True):
-        match outcome:
-            case None:
-                report.take(imported)
-            case RevisionConflict():
-                report.conflict(imported.run_id, known_of(log)(imported.run_id))
-            case AppendTooLarge():
-                report.fail(imported.run_id, "$", str(outcome))
-            case BlobMismatch() | BlobTooLarge():
-                report.fail(imported.run_id, "attachments", "the bytes of an attachment changed while they were read")
-            case _:
-                raise outcome
-
-
-async def _append(
-    imported: ImportedRun, drafts: list[Draft], log: Log, blobs: Blobs, attachments: V1Attachments
-) -> None:
-    # The blobs first: an event never names bytes that are not durable.
-    for attachment in imported.attachments:
-        digest, size = attachment["sha256"], attachment["size_bytes"]
-        await blobs.put(_chunks(attachments, digest), bytes_max=size, expected_sha256=digest)
-    while True:
-        try:
-            await log.append(drafts, Stream.ABSENT, _CLI)
-            return
-        except LogBusy as busy:  # the index is behind
-            await asyncio.sleep(busy.retry_after_s)
-
-
-async def _chunks(attachments: V1Attachments, digest: str) -> AsyncIterator[bytes]:
-    path = attachments.path(digest)
+async def _chunks(path: Path | None) -> AsyncIterator[bytes]:
     if path is None:  # gone since it was found
         return
     with await asyncio.to_thread(path.open, "rb") as file:

@@ -1,0 +1,234 @@
+"""What the log holds of each run, read from its segments: without a lock, beside a server too, and without a trace.
+
+An event counts only if its bytes match their hash, and a batch that is not whole yet is not looked at.
+What is noted lies in a temporary database without a name, so memory stays bounded.
+"""
+
+import json
+import sqlite3
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import closing
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+from attrs import define, evolve, field, frozen
+
+from eventlog.canonical import canonical
+from eventlog.clock import time_us
+from eventlog.event import Place, Recorded
+from eventlog.frame import BadFrame, Frame, decode
+from eventlog.posix import PosixDisk
+from eventlog.segment import SEGMENTS, segment_name, segment_numbers, segment_path
+from projections.run import events
+
+_FAULTS_KEPT_MAX = 1000
+_SCHEMA = """
+CREATE TABLE run (
+    run_id TEXT PRIMARY KEY, revision INTEGER, digest BLOB, import_id TEXT, withdrawn INTEGER, first INTEGER
+) WITHOUT ROWID;
+CREATE TABLE event (run_id TEXT, seq INTEGER, segment INTEGER, offset INTEGER, length INTEGER,
+    PRIMARY KEY (run_id, seq)) WITHOUT ROWID;
+"""
+
+
+@frozen
+class Held:
+    """What the log has under an id. `digest` is that of the v1 record it was imported from, None for another run."""
+
+    revision: int
+    digest: bytes | None = None
+    import_id: str | None = None
+    is_withdrawn: bool = False
+
+    @property
+    def in_force(self) -> "Held | None":
+        """Itself, unless it was withdrawn: then an import may begin the id anew."""
+        return None if self.is_withdrawn else self
+
+
+def digest_of(record: Any) -> bytes:
+    """Return what tells whether two v1 records (as the strict parser made them) are the same."""
+    return sha256(canonical(record)).digest()
+
+
+def held_after(held: Held | None, recorded: Recorded) -> Held:
+    """Return what there is of a run after one more of its events."""
+    revision = held.revision + 1 if held else 0
+    match recorded.type:
+        case events.CREATED:
+            return Held(revision)
+        case events.IMPORTED:
+            data = recorded.data
+            return Held(revision, digest_of(data["v1"]), data["import_id"])
+        case kind:
+            # None before it: the event that began the run is damaged.
+            return evolve(held or Held(-1), revision=revision, is_withdrawn=kind == events.WITHDRAWN)
+
+
+def held_in(stream: Iterable[Recorded]) -> Held | None:
+    """Return what there is of a run whose events are *stream*; None without any."""
+    held: Held | None = None
+    for recorded in stream:
+        held = held_after(held, recorded)
+    return held
+
+
+@frozen
+class Until:
+    """Up to where to look: a seq, or a time in microseconds, both inclusive; None for no bound."""
+
+    seq: int | None = None
+    time_us: int | None = None
+
+    def covers(self, recorded: Recorded) -> bool:
+        """Tell whether *recorded* lies within."""
+        if self.seq is not None:
+            return recorded.seq <= self.seq
+        return self.time_us is None or time_us(recorded.time) <= self.time_us
+
+
+@frozen
+class Damage:
+    """A line of a segment that is not what was written."""
+
+    segment: str
+    offset: int
+    reason: str
+
+
+@define
+class Holdings:
+    """The runs of one log; `damage` lists lines that could not be read (at most 1,000)."""
+
+    _data_dir: Path
+    damage: list[Damage] = field(factory=list)
+    runs: int = 0
+    """How many ids there are."""
+    last_seq: int = -1
+    _db: sqlite3.Connection = field(init=False)
+    _disk: PosixDisk = field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        """Begin with nothing."""
+        self._disk = PosixDisk(self._data_dir)
+        self._db = sqlite3.connect("", isolation_level=None)  # on disk if it grows, without a name
+        self._db.executescript(f"PRAGMA journal_mode = OFF; PRAGMA synchronous = OFF; {_SCHEMA}")
+        self._db.execute("BEGIN")
+
+    @classmethod
+    def of(cls, data_dir: Path, until: Until | None = None, on_bytes: Callable[[int], None] | None = None) -> "Holdings":
+        """Return what the log in *data_dir* holds (nothing, if there is none); close it when done."""
+        holdings = cls(data_dir)
+        until = until or Until()
+        for recorded in holdings._events(on_bytes or (lambda _done: None)):
+            if not until.covers(recorded):
+                break
+            holdings._add(recorded)
+        return holdings
+
+    def get(self, run_id: str) -> Held | None:
+        """Return what there is under *run_id*."""
+        row = self._db.execute(
+            "SELECT revision, digest, import_id, withdrawn FROM run WHERE run_id = ?", (run_id,)
+        ).fetchone()
+        return Held(row[0], row[1], row[2], bool(row[3])) if row else None
+
+    def pretend(self, run_id: str, held: Held) -> None:
+        """Go on as if the log held *held*: what a rehearsal would have imported."""
+        self._put(run_id, held, self.last_seq + 1)
+
+    def stream(self, run_id: str) -> list[Recorded]:
+        """Return the events of a run, oldest first, but those that are damaged."""
+        rows = self._db.execute(
+            "SELECT seq, segment, offset, length FROM event WHERE run_id = ? ORDER BY seq", (run_id,)
+        ).fetchall()
+        found = []
+        for seq, *where in rows:
+            place = Place(*where)
+            frame = decode(self._disk.read(segment_path(place.segment), place.offset, place.length))
+            found.append(Recorded(seq, frame.hash, frame.event, place))
+        return found
+
+    def run_ids(self) -> Iterator[str]:
+        """Give every id, in the order in which the runs came."""
+        for row in self._db.execute("SELECT run_id FROM run ORDER BY first"):
+            yield row[0]
+
+    def of_imports(self, import_ids: Iterable[str]) -> Iterator[str]:
+        """Give the runs in force that came with these imports, in their order."""
+        wanted = json.dumps(list(import_ids))
+        statement = (
+            "SELECT run_id FROM run WHERE withdrawn = 0 AND import_id IN (SELECT value FROM json_each(?)) ORDER BY first"
+        )
+        for row in self._db.execute(statement, (wanted,)):
+            yield row[0]
+
+    def count(self, *, imported: bool = False, withdrawn: bool = False) -> int:
+        """Return how many runs there are in force (or withdrawn), of all kinds or *imported*."""
+        statement = "SELECT count(*) FROM run WHERE withdrawn = ? AND (import_id IS NOT NULL OR NOT ?)"
+        return int(self._db.execute(statement, (withdrawn, imported)).fetchone()[0])
+
+    def close(self) -> None:
+        """Let go of everything."""
+        self._db.close()
+        self._disk.close()
+
+    def __enter__(self) -> "Holdings":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _add(self, recorded: Recorded) -> None:
+        run_id, place = recorded.stream, recorded.place
+        self._put(run_id, held_after(self.get(run_id), recorded), recorded.seq)
+        self._db.execute(
+            "INSERT OR IGNORE INTO event VALUES (?, ?, ?, ?, ?)",
+            (run_id, recorded.seq, place.segment, place.offset, place.length),
+        )
+        self.last_seq = recorded.seq
+
+    def _put(self, run_id: str, held: Held, seq: int) -> None:
+        row = (run_id, held.revision, held.digest, held.import_id, held.is_withdrawn, seq)
+        self._db.execute(
+            "INSERT INTO run VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT (run_id) DO UPDATE SET revision = excluded.revision,"
+            " digest = excluded.digest, import_id = excluded.import_id, withdrawn = excluded.withdrawn",
+            row,
+        )
+
+    def _events(self, on_bytes: Callable[[int], None]) -> Iterator[Recorded]:
+        """Give the events of the whole batches; a good event of a damaged batch too, unless the log ends with it."""
+        pending: list[Recorded] = []
+        for frame, place in self._frames(on_bytes):
+            if pending and frame.first > pending[-1].seq:
+                yield from pending
+                pending = []
+            pending.append(Recorded(frame.seq, frame.hash, frame.event, place))
+            if frame.seq == frame.last:
+                yield from pending
+                pending = []
+
+    def _frames(self, on_bytes: Callable[[int], None]) -> Iterator[tuple[Frame, Place]]:
+        done = next_seq = 0
+        for number in segment_numbers(self._disk.names(SEGMENTS)):
+            offset = 0
+            with closing((self._data_dir / segment_path(number)).open("rb")) as file:
+                for line in file:
+                    if line.endswith(b"\n"):
+                        try:
+                            frame = decode(line)
+                            if frame.seq != next_seq:
+                                self._note_damage(number, offset, f"event {frame.seq} stands where {next_seq} belongs")
+                            next_seq = frame.seq + 1
+                            yield frame, Place(number, offset, len(line))
+                        except BadFrame as error:
+                            next_seq += 1
+                            self._note_damage(number, offset, str(error))
+                    offset += len(line)
+                    on_bytes(done + offset)
+            done += offset
+
+    def _note_damage(self, number: int, offset: int, reason: str) -> None:
+        if len(self.damage) < _FAULTS_KEPT_MAX:
+            self.damage.append(Damage(segment_name(number), offset, reason))
