@@ -166,11 +166,15 @@ class Projections:
         try:
             while not self._stopping:
                 started = asyncio.get_running_loop().time()
-                await self._run_once()
+                fault = ""
+                try:
+                    await self._run_once()
+                except Exception as error:  # it could not even be started; the log goes on, and this tries again
+                    fault = repr(error)
                 if asyncio.get_running_loop().time() - started > 60:
                     pause_s = 0.2
                 if not self._stopping:
-                    logger.error("projection.worker_ended", restart_in_s=pause_s)
+                    logger.error("projection.worker_ended", restart_in_s=pause_s, error=fault)
                     await asyncio.sleep(pause_s)
                     pause_s = min(pause_s * 2, _BACKOFF_MAX_S)
         finally:

@@ -13,6 +13,7 @@ import os
 import sqlite3
 import sys
 import threading
+from contextlib import suppress
 from pathlib import Path
 
 import structlog
@@ -34,6 +35,8 @@ _PREDECESSOR_MAX_S = 30.0
 _HELD: list[ProjectionsLock] = []
 """Held until the process ends."""
 
+_NICE = 10
+
 _OUT = threading.Lock()
 
 
@@ -51,6 +54,7 @@ def main(data_dir: Path, runs_dir: Path) -> None:
     from eventlog.logging import configure
 
     configure("info")
+    _stand_back()
     sys.setswitchinterval(0.0002)  # a lane that writes files must get the interpreter back soon after each call
     calm_collector()
     disk = PosixDisk(data_dir)
@@ -67,6 +71,14 @@ def main(data_dir: Path, runs_dir: Path) -> None:
         else:
             lanes[words[0]].ask(what)
     os._exit(0)
+
+
+def _stand_back() -> None:
+    """Let the server go first where both want a core: producers wait for it, and nobody waits for all the folding."""
+    os.nice(_NICE)
+    with suppress(OSError):
+        # Linux shares cores among sessions before it looks at niceness, and this process is a session of its own.
+        Path("/proc/self/autogroup").write_text(str(_NICE))
 
 
 def _work(data_dir: Path, lanes: list[Lane]) -> None:

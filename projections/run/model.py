@@ -124,6 +124,14 @@ class SetExplanation:
 
 
 @frozen
+class Withdraw:
+    """Take a run out of force."""
+
+    reason: Label
+    import_id: ShortText | None = None
+
+
+@frozen
 class AddAttachment:
     """Name a stored blob as an attachment of a run."""
 
