@@ -6,10 +6,9 @@ event is encoded once with a slot where the time belongs, and the writer fills t
 """
 
 import secrets
-from functools import cached_property
 from typing import Any, NewType
 
-from attrs import define, frozen
+from attrs import define, field, frozen
 
 from eventlog.canonical import canonical
 from eventlog.strict_json import parse_own
@@ -88,7 +87,7 @@ class Place:
     length: int
 
 
-@define(slots=False)
+@define
 class Recorded:
     """An event as the log holds it: exact bytes that match their hash, seq and place."""
 
@@ -96,11 +95,15 @@ class Recorded:
     hash: str
     bytes: bytes
     place: Place
+    _parsed: dict[str, Any] | None = field(default=None, eq=False, repr=False, init=False)
 
-    @cached_property
+    @property
     def event(self) -> dict[str, Any]:
-        """The CloudEvents object."""
-        parsed: dict[str, Any] = parse_own(self.bytes)
+        """The CloudEvents object; parsed once."""
+        # Not a cached_property: before Python 3.12 that takes a lock, which costs more than the rest.
+        parsed = self._parsed
+        if parsed is None:
+            parsed = self._parsed = parse_own(self.bytes)
         return parsed
 
     @property
