@@ -2,7 +2,6 @@
 
 import json
 import resource
-import shutil
 import sys
 import time
 from pathlib import Path
@@ -22,7 +21,8 @@ def p7(stage: Stage, _known: Facts) -> Measured:
 
 def p8(stage: Stage, _known: Facts) -> Measured:
     """Rebuild of the files into an empty folder: runs a second, and the memory that it takes."""
-    shutil.rmtree(stage.large.data_dir / "runs", ignore_errors=True)
+    # Moved, not removed: ext4 steps over each inode that was freed a moment ago before it makes a new one.
+    (stage.large.data_dir / "runs").rename(stage.large.data_dir / f"runs.{time.time_ns()}")
     return _measured(stage, "P8", "files", "runs")
 
 
