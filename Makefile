@@ -38,11 +38,12 @@ strace:
 			"'strace', which make the disk fail under a real process, are left out."
 
 # Installed anew when what is to be installed has changed; one stamp for each set of packages.
-$(VENV)/.installed-run: EXTRA :=
-$(VENV)/.installed-test: EXTRA := [test]
-$(VENV)/.installed-dev: EXTRA := [dev]
-$(VENV)/.installed-%: pyproject.toml constraints.txt $(BIN)/python
-	$(PIP) --constraint constraints.txt --editable ".$(EXTRA)"
+# The producers' client is a distribution of its own: a server needs nothing of it, its tests and checks do.
+$(VENV)/.installed-run: WHAT := --editable .
+$(VENV)/.installed-test: WHAT := --editable ".[test]" --editable ./client
+$(VENV)/.installed-dev: WHAT := --editable ".[dev]" --editable ./client
+$(VENV)/.installed-%: pyproject.toml client/pyproject.toml constraints.txt $(BIN)/python
+	$(PIP) --constraint constraints.txt $(WHAT)
 	@touch $@
 
 $(BIN)/python:
@@ -52,5 +53,5 @@ $(BIN)/python:
 
 # Never var/: that is data.
 clean:
-	rm -rf $(VENV) build dist *.egg-info .coverage .coverage.* .pytest_cache .mypy_cache .ruff_cache .hypothesis
-	find eventlog projections api tests bench -name __pycache__ -type d -prune -exec rm -rf {} +
+	rm -rf $(VENV) build dist *.egg-info client/build client/*.egg-info .coverage .coverage.* .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	find eventlog projections api client tests bench -name __pycache__ -type d -prune -exec rm -rf {} +

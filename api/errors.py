@@ -101,17 +101,34 @@ class BodyTooLarge(RunlogError):
 
 
 @frozen
+class BatchTooLong(RunlogError):
+    """A batch goes on beyond its bound; the lines before it are done."""
+
+    code: ClassVar[str] = "BODY_TOO_LARGE"
+    bytes_max: int
+    lines_max: int
+
+    @property
+    def message(self) -> str:
+        return (
+            f"A batch ends at {self.lines_max} lines or {self.bytes_max} bytes. The lines answered before this one are "
+            "done, and the rest was not read: send it as another batch."
+        )
+
+
+@frozen
 class UnsupportedMediaType(RunlogError):
     """The body is of a type, or in an encoding, that the route does not read."""
 
     code: ClassVar[str] = "UNSUPPORTED_MEDIA_TYPE"
     header: str
     value: str
+    wanted: str = "application/json"
 
     @property
     def message(self) -> str:
         given = f"{self.header} {self.value[:120]!r}" if self.value else f"no {self.header}"
-        return f"The request has {given}; send plain JSON with Content-Type: application/json and no Content-Encoding."
+        return f"The request has {given}; send plain JSON with Content-Type: {self.wanted} and no Content-Encoding."
 
 
 @frozen

@@ -16,6 +16,7 @@ import structlog
 from attrs import evolve, frozen
 
 from api.errors import ProjectionBehind
+from api.pace import Pace
 from api.settings import Settings
 from eventlog.batch import Appended, Stream
 from eventlog.blobs import Blobs
@@ -75,6 +76,7 @@ class Creation:
     blobs: tuple[StoredBlob, ...]
     status: str
     risk_level: str
+    feasibility_sha256: str
 
 
 class Service:
@@ -88,6 +90,7 @@ class Service:
         self._catalog: Query | None = None
         self._catalog_there = asyncio.Event()
         self.projections = Projections(settings.data_dir, settings.runs_dir, log.end, self._projection_ready)
+        self.pace = Pace(self.projections, lambda: log.head)
         log.on_commit(lambda _batch: self.projections.advance(log.end))
 
     @classmethod
@@ -225,8 +228,8 @@ class Service:
 
         """
         if is_large:
-            return await asyncio.to_thread(self._prepared, decide, run_id, origin)
-        return self._prepared(decide, run_id, origin)
+            return await asyncio.to_thread(self.decided, decide, run_id, origin)
+        return self.decided(decide, run_id, origin)
 
     async def create(self, creation: Creation, origin: Origin) -> Outcome:
         """Record a new run, and return once it is durable.
@@ -236,35 +239,59 @@ class Service:
             LogBusy: an id that was minted is, once in a billion years; the next try mints another.
 
         """
-        run_id = creation.run_id
-        if creation.blobs:
-            if creation.is_named and self.log.has_stream(run_id) and self.replay_of(origin) is None:
-                raise ImmutabilityViolation(run_id)  # before its bytes are kept for nothing
-            for blob in creation.blobs:
-                await self.blobs.put_bytes(blob.content)
-        try:
-            appended = await self.log.append(creation.drafts, Stream.ABSENT, origin)
-        except RevisionConflict:
-            raise (ImmutabilityViolation(run_id) if creation.is_named else LogBusy()) from None
+        appended = await self.created(creation, await self.begin(creation, origin))
         if appended.replayed:
             return self._replayed(appended.first, appended.last)
-        logger.info(
-            "run.created",
-            run_id=run_id,
-            status=creation.status,
-            risk_level=creation.risk_level,
-            seq=appended.first,
-        )
-        return self._outcome(run_id, None, appended)
+        return self._outcome(creation.run_id, None, appended)
 
-    def _prepared(self, decide: Callable[[str], NewRun], run_id: str | None, origin: Origin) -> Creation:
+    async def begin(self, creation: Creation, origin: Origin) -> "asyncio.Future[Appended]":
+        """Put a new run into the log's queue, its blobs being durable; `created` tells what becomes of it.
+
+        Raises:
+            ImmutabilityViolation: its id is taken, and its blobs were not kept for nothing.
+            LogBusy, LogFull, LogHalted, AppendTooLarge: it is not in the queue.
+
+        """
+        if creation.blobs:
+            if creation.is_named and self.log.has_stream(creation.run_id) and self.replay_of(origin) is None:
+                raise ImmutabilityViolation(creation.run_id)
+            for blob in creation.blobs:
+                await self.blobs.put_bytes(blob.content)
+        return self.log.begin(creation.drafts, Stream.ABSENT, origin)
+
+    async def created(self, creation: Creation, begun: "asyncio.Future[Appended]") -> Appended:
+        """Return where the run that *begun* appends stands, once it is durable; raises as `create` does."""
+        try:
+            appended = await begun
+        except RevisionConflict:
+            raise (ImmutabilityViolation(creation.run_id) if creation.is_named else LogBusy()) from None
+        if not appended.replayed:
+            logger.info(
+                "run.created",
+                run_id=creation.run_id,
+                status=creation.status,
+                risk_level=creation.risk_level,
+                seq=appended.first,
+            )
+        return appended
+
+    def decided(self, decide: Callable[[str], NewRun], run_id: str | None, origin: Origin) -> Creation:
+        """Decide and encode a new run, as `prepare` does, on the thread of the caller."""
         name = run_id or f"run_{random_hex(6)}"
         new = decide(name)
         drafts = [self.log.draft(events.CREATED, name, {"run": new.run}, origin)]
         for blob in new.blobs:
             drafts.append(self.log.draft(events.ATTACHMENT_ADDED, name, {"attachment": blob.attachment}, origin))
-        decision = new.run["decision"]
-        return Creation(name, run_id is not None, drafts, new.blobs, new.run["status"], decision["risk_level"])
+        run = new.run
+        return Creation(
+            name,
+            run_id is not None,
+            drafts,
+            new.blobs,
+            run["status"],
+            run["decision"]["risk_level"],
+            run["hashes"]["feasibility_sha256"],
+        )
 
     async def add(
         self, run_id: str, event_type: str, decide: Callable[[RunState], dict[str, Any] | None], origin: Origin

@@ -94,6 +94,13 @@ def _no_blank(_: Any, attribute: "attrs.Attribute[Any]", value: str | tuple[str,
             raise SettingInvalid(attribute.name, f"must be a host name or address, not {name!r}")
 
 
+def _origins(_: Any, attribute: "attrs.Attribute[Any]", value: tuple[str, ...]) -> None:
+    for origin in value:
+        scheme, found, host = origin.partition("://")
+        if not found or scheme not in ("http", "https") or not host.isprintable() or not host or set(host) & set("/ *"):
+            raise SettingInvalid(attribute.name, f"must be an origin such as https://rmos.example:8443, not {origin!r}")
+
+
 def _absolute(path: Path) -> Path:
     return path.absolute()
 
@@ -116,6 +123,7 @@ class Settings:
     open: bool = False
     allow_anonymous: bool = False
     allowed_host: tuple[str, ...] = attrs.field(default=(), validator=_no_blank)
+    cors_origin: tuple[str, ...] = attrs.field(default=(), validator=_origins)
 
     # Where it keeps things.
     data_dir: Path = attrs.field(default=Path(DATA_DIR), converter=_absolute)
@@ -131,9 +139,12 @@ class Settings:
 
     # What one client may take.
     body_bytes_max: int = _number(4 * MIB, KIB, 64 * MIB)
+    post_batch_bytes_max: int = _number(64 * MIB, KIB, 4 * GIB)
+    post_batch_lines_max: int = _number(50_000, 1, 1_000_000)
     attachment_bytes_max: int = _number(256 * MIB, KIB, 64 * GIB)
     connections_max: int = _number(1000, 1, 65_536)
     idle_timeout_s: float = _number(30, 0.01, 3600)
+    listener_stall_timeout_s: float = _number(10, 0.01, 3600)
     shutdown_timeout_s: float = _number(10, 0, 3600)
 
     # How far reads may wait for the projections, and when `/readyz` turns red.

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from bench import reading, rebuilding, running, writing
+from bench import importing, reading, rebuilding, running, writing
 from bench.processes import BenchError
 from bench.stage import Stage, say
 from bench.table import Row
@@ -23,6 +23,7 @@ MEASURES: dict[str, Measure] = {
     "P7": rebuilding.p7,
     "P8": rebuilding.p8,
     "recovery": running.recovery,
+    "v1": importing.v1,
 }
 
 

@@ -84,9 +84,7 @@ class Blobs:
             ValueError: *sha256* is not 64 lower-case hex digits, so it could lead anywhere.
 
         """
-        if not _DIGEST.fullmatch(sha256):
-            raise ValueError(f"{sha256[:80]!r} is not a SHA-256 in lower-case hex")
-        return self._root / sha256[:2] / sha256[2:4] / sha256
+        return blob_path(self._root, sha256)
 
     def size(self, sha256: str) -> int | None:
         """Return the size in bytes of the blob of that digest; None if there is none. Its bytes are not looked at."""
@@ -95,7 +93,7 @@ class Blobs:
 
     async def verify(self, sha256: str, size_bytes: int) -> bool:
         """Tell whether the blob is there with exactly the bytes of its digest; every one of them is read."""
-        return await asyncio.to_thread(_holds, self.path(sha256), sha256, size_bytes)
+        return await asyncio.to_thread(holds, self.path(sha256), sha256, size_bytes)
 
     async def put(
         self, chunks: AsyncIterator[bytes], *, bytes_max: int, expected_sha256: str | None = None
@@ -146,7 +144,7 @@ class Blobs:
     def _keep(self, tmp: Path, blob: StoredBlob) -> None:
         """Give *tmp* its name, unless the right bytes have it already; either way it is durable then."""
         target = self.path(blob.sha256)
-        if _holds(target, blob.sha256, blob.size_bytes):
+        if holds(target, blob.sha256, blob.size_bytes):
             tmp = target
         self._make_folders(target.parent)
         fd = os.open(tmp, os.O_RDONLY)
@@ -186,7 +184,14 @@ async def _received(tmp: Path, chunks: AsyncIterator[bytes], bytes_max: int) -> 
     return StoredBlob(digest.hexdigest(), size)
 
 
-def _holds(path: Path, digest: str, size: int) -> bool:
+def blob_path(root: Path, sha256: str) -> Path:
+    """Return where under *root* the blob of that digest lies, or would lie; ValueError if it is not a digest."""
+    if not _DIGEST.fullmatch(sha256):
+        raise ValueError(f"{sha256[:80]!r} is not a SHA-256 in lower-case hex")
+    return root / sha256[:2] / sha256[2:4] / sha256
+
+
+def holds(path: Path, digest: str, size: int) -> bool:
     """Tell whether the file has those bytes; one that cannot be read has not."""
     try:
         with path.open("rb") as file:

@@ -31,6 +31,8 @@ class Limits:
     queue_events_max: int = 16_384
     queue_bytes_max: int = 64 << 20
     unindexed_events_max: int = 500_000
+    checkpoint_interval_ms: int = 200
+    """The least time from one signature to the next; every commit is to be covered within 250."""
     ahead_bytes: int = 2 << 20
     """How many NULs are written ahead of the events: a write into them changes no metadata, so its fsync is shorter."""
     ahead_after_batches: int = 100

@@ -11,8 +11,11 @@ from typing import Protocol
 class Disk(Protocol):
     """What the log asks of a file system."""
 
-    def make_folder(self, folder: str) -> None:
-        """Make *folder* and its parents; it is no error if it is there. Each new one's parent is synced."""
+    def make_folder(self, folder: str, *, private: bool = False) -> None:
+        """Make *folder* and its parents, *private* ones for their owner alone (0700).
+
+        It is no error if it is there. Each new one's parent is synced.
+        """
 
     def names(self, folder: str) -> list[str]:
         """Return the names in *folder*, sorted; none if the folder is not there."""
@@ -23,8 +26,11 @@ class Disk(Protocol):
     def read(self, path: str, offset: int, length: int) -> bytes:
         """Return up to *length* bytes from *offset*; fewer only at the end of the file."""
 
-    def create(self, path: str) -> None:
-        """Make an empty file; FileExistsError if it is there. Its name is durable after `sync_folder`."""
+    def create(self, path: str, *, private: bool = False) -> None:
+        """Make an empty file, a *private* one for its owner alone (0600); FileExistsError if it is there.
+
+        Its name is durable after `sync_folder`.
+        """
 
     def write(self, path: str, offset: int, data: bytes) -> None:
         """Write all of *data* at *offset*; after an error any part of it may be there."""

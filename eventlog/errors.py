@@ -99,6 +99,23 @@ class LogCorrupt(EventLogError):
 
 
 @frozen
+class CheckpointBehind(EventLogError):
+    """No signed checkpoint covers an event yet."""
+
+    code: ClassVar[str] = "CHECKPOINT_BEHIND"
+    size: int
+    signed_size: int
+    retry_after_s: int = 1
+
+    @property
+    def message(self) -> str:
+        return (
+            f"The signed checkpoint covers {self.signed_size} events, and {self.size} are needed for the proof. Ask "
+            "again in a moment; /readyz tells why no newer one could be signed."
+        )
+
+
+@frozen
 class LogDamaged(EventLogError):
     """Open found damage that recovery must not touch; the log stays shut (exit code 3)."""
 

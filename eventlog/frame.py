@@ -17,7 +17,7 @@ _FRAME = re.compile(
     rb'"hash":"([0-9a-f]{64})","event":'
 )
 
-FRAME_START = re.compile(rb'\{"seq":(?:0|[1-9][0-9]{0,18}),"first":')
+FRAME_START = re.compile(rb'\{"seq":(0|[1-9][0-9]{0,18}),"first":')
 """Where a frame may start. It cannot occur inside event bytes, whose keys are sorted."""
 
 

@@ -1,11 +1,14 @@
 """One process at a time may write: a lock on `<data>/writer.lock` that dies with its process."""
 
+import fcntl
 import os
 from pathlib import Path
 
 from filelock import FileLock, Timeout
 
 from eventlog.errors import LogLocked
+
+_PROBED_S = 0.1
 
 
 class WriterLock:
@@ -19,7 +22,8 @@ class WriterLock:
 
         """
         path = data_dir / "writer.lock"
-        self._lock = FileLock(path, timeout=0, fallback_to_soft=False)
+        # Not at once: `is_held` may have it for an instant.
+        self._lock = FileLock(path, timeout=_PROBED_S, poll_interval=_PROBED_S / 10, fallback_to_soft=False)
         try:
             self._lock.acquire()
         except Timeout:
@@ -29,6 +33,19 @@ class WriterLock:
     def release(self) -> None:
         """Give the lock back."""
         self._lock.release()
+
+
+def is_held(data_dir: Path) -> bool:
+    """Tell whether some process is the writer now; it is asked without standing in the way of one for long."""
+    try:
+        with (data_dir / "writer.lock").open("rb") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            except BlockingIOError:
+                return True
+    except OSError:
+        pass
+    return False
 
 
 def _holder(path: Path) -> int | None:

@@ -14,6 +14,7 @@ from typing import Any
 
 import structlog
 
+from eventlog.background import is_set_within, later
 from eventlog.batch import Appended, Batch, Expected
 from eventlog.clock import Clock, SystemClock, uuid7
 from eventlog.commit import Limits
@@ -23,16 +24,19 @@ from eventlog.event import Draft, IdempotencyKey, Origin, Place, Recorded, draft
 from eventlog.frame import BadFrame, decode
 from eventlog.index import Index, KeyUse
 from eventlog.lock import WriterLock
-from eventlog.opening import Identity, make_log, read_identity, recover
+from eventlog.mending import recover
+from eventlog.notary import Notary
+from eventlog.note import Note
+from eventlog.opening import Identity, make_log, opened_checkpoint, opened_signer, read_identity
 from eventlog.posix import PosixDisk
 from eventlog.recovery import End
 from eventlog.segment import segment_name, segment_path
+from eventlog.upgrade import upgrade
 from eventlog.writer import Writer
 
 logger = structlog.get_logger("eventlog.log")
 
 _SAVE_INTERVAL_S = 0.5
-_SAVE_BACKOFF_MAX_S = 30.0
 
 
 class Log:
@@ -49,6 +53,8 @@ class Log:
         self._stopping = asyncio.Event()
         self._writer: Writer
         self._saver: asyncio.Task[None]
+        self.notary: Notary
+        """Who signs where the log stands, and proves it."""
 
     @classmethod
     def open(
@@ -76,8 +82,18 @@ class Log:
             disk = disk or PosixDisk(data_dir)
             identity = read_identity(disk) or make_log(disk, clock, index_exists=index_exists)
             index = Index(index_path, identity.log_id)
+            if not identity.vkey:
+                identity = upgrade(disk, index, identity)
+            signer = opened_signer(disk, identity)
+            published, signed = opened_checkpoint(disk, signer.verifier)
+            tail, tree = recover(disk, index, clock, signer, signed)
             log = cls(disk, index, identity, clock, lock)
-            log._writer = Writer(disk, index, clock, recover(disk, index, clock), limits or Limits(), log._committed)
+            limits = limits or Limits()
+            log._writer = Writer(disk, index, clock, tail, limits, log._committed)
+            interval_s = limits.checkpoint_interval_ms / 1000
+            log.notary = Notary(
+                disk, signer, tree, Note.parse(published), log._found_corrupt_at, tail.segment, interval_s
+            )
         except BaseException:
             if index is not None:
                 index.close()
@@ -136,6 +152,10 @@ class Log:
         """Return once *drafts*, all of one stream, are durable; for the errors see `Writer.append`."""
         return await self._writer.append(drafts, expected, origin)
 
+    def begin(self, drafts: Sequence[Draft], expected: Expected, origin: Origin) -> "asyncio.Future[Appended]":
+        """Begin to append *drafts*, all of one stream, without waiting; see `Writer.begin`."""
+        return self._writer.begin(drafts, expected, origin)
+
     def read(self, seq: int) -> Recorded | None:
         """Return event *seq*; None if there is none.
 
@@ -161,6 +181,33 @@ class Log:
             raise self._found_corrupt(seq, place, str(error)) from None
         return Recorded(seq, frame.hash, frame.event, place)
 
+    def read_from(self, seq: int, bytes_max: int) -> list[Recorded]:
+        """Return event *seq* and what follows it, about *bytes_max* of it; empty beyond the head.
+
+        Raises:
+            LogCorrupt: event *seq* does not match its hash. Another that does not ends what is returned.
+
+        """
+        place = self._index.place(seq)
+        if place is None:
+            return []
+        events = [self.read_at(seq, place)]
+        offset = place.offset + place.length
+        data = self._disk.read(segment_path(place.segment), offset, max(0, bytes_max - place.length))
+        start = 0
+        while events[-1].seq < self.head and (end := data.find(b"\n", start) + 1):
+            try:
+                frame = decode(data[start:end])
+            except BadFrame:
+                break
+            if frame.seq != events[-1].seq + 1:
+                break
+            events.append(
+                Recorded(frame.seq, frame.hash, frame.event, Place(place.segment, offset + start, end - start))
+            )
+            start = end
+        return events
+
     def read_stream(self, stream: str) -> list[Recorded]:
         """Return all events of *stream*, oldest first.
 
@@ -180,8 +227,9 @@ class Log:
         return self._index.key(actor, key.key)
 
     async def close(self) -> None:
-        """Write what waits, save the index, give the lock back."""
+        """Write what waits, sign it, save the index, give the lock back."""
         await self._writer.close()
+        await self.notary.close()
         self._stopping.set()
         await self._saver
         self._saver_thread.shutdown()
@@ -191,11 +239,15 @@ class Log:
             self._lock.release()
 
     def _committed(self, batch: Batch) -> None:
+        self.notary.committed(batch)
         for listener in self._listeners:
             listener(batch)
 
+    def _found_corrupt_at(self, seq: int, reason: str) -> LogCorrupt:
+        return self._found_corrupt(seq, self._index.place(seq) or Place(0, 0, 0), reason)
+
     def _found_corrupt(self, seq: int, place: Place, reason: str) -> LogCorrupt:
-        error = LogCorrupt(seq, segment_name(place.segment), place.offset)
+        error = LogCorrupt(seq, segment_name(place.segment) if place.segment else "", place.offset)
         if seq not in self.corrupt and len(self.corrupt) < 1000:
             self.corrupt[seq] = error
             logger.error("log.corrupt", segment=error.segment, offset=error.offset, seq=seq, error=reason)
@@ -206,23 +258,14 @@ class Log:
         loop = asyncio.get_running_loop()
         wait_s = _SAVE_INTERVAL_S
         while True:
-            stopping = await _is_set_within(self._stopping, wait_s)
+            stopping = await is_set_within(self._stopping, wait_s)
             if self._index.begin_save():
                 try:
                     await loop.run_in_executor(self._saver_thread, self._index.save)
                     self._index.end_save()
                     wait_s = _SAVE_INTERVAL_S
                 except sqlite3.Error as error:
-                    wait_s = min(max(wait_s * 2, 1.0), _SAVE_BACKOFF_MAX_S)
+                    wait_s = later(wait_s)
                     logger.warning("index.not_saved", error=str(error), retry_in_s=wait_s)
             if stopping and (wait_s != _SAVE_INTERVAL_S or not self._index.unsaved):
                 return  # what could not be saved is found again by the next open
-
-
-async def _is_set_within(event: asyncio.Event, seconds: float) -> bool:
-    try:
-        async with asyncio.timeout(seconds):
-            await event.wait()
-    except TimeoutError:
-        return False
-    return True

@@ -9,12 +9,28 @@ import errno
 import itertools
 import os
 from collections.abc import Callable, Iterator
-from typing import NoReturn
+from functools import wraps
+from threading import RLock
+from typing import Concatenate, NoReturn, ParamSpec, TypeVar
 
 from attrs import define
 
 from eventlog.disk import Disk
 from eventlog.powerloss import CachedFile, CachedFolder, Change, Entry, rolls
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+def _alone(verb: "Callable[Concatenate[MemoryDisk, P], R]") -> "Callable[Concatenate[MemoryDisk, P], R]":
+    """Let one thread at a time carry out a verb, with what hears of it."""
+
+    @wraps(verb)
+    def alone(self: "MemoryDisk", /, *args: P.args, **kwargs: P.kwargs) -> R:
+        with self.lock:
+            return verb(self, *args, **kwargs)
+
+    return alone
 
 
 class MemoryDisk(Disk):
@@ -28,11 +44,14 @@ class MemoryDisk(Disk):
     def __init__(self) -> None:
         self.operations: list[str] = []
         self.on_operation: Callable[[str], None] | None = None
+        self.lock = RLock()
+        """Held by each verb; who looks at the disk while other threads write to it holds it too."""
         self._root = CachedFolder()
         self._moves: list[tuple[Entry, ...]] = []
         self._faults: list[_Fault] = []
 
-    def make_folder(self, folder: str) -> None:
+    @_alone
+    def make_folder(self, folder: str, *, private: bool = False) -> None:
         self._begin("make_folder", folder)
         parent = self._root
         for name in filter(None, folder.split("/")):
@@ -47,27 +66,32 @@ class MemoryDisk(Disk):
                 self._done("make_folder", folder)
             parent = node
 
+    @_alone
     def names(self, folder: str) -> list[str]:
         self._begin("names", folder)
         return [] if self._find(folder) is None else sorted(self._folder(folder).now)
 
+    @_alone
     def size(self, path: str) -> int | None:
         self._begin("size", path)
         return None if self._find(path) is None else len(self._file(path).now)
 
+    @_alone
     def read(self, path: str, offset: int, length: int) -> bytes:
         self._begin("read", path)
         _refuse_negative(path, offset, length)
         return bytes(self._file(path).now[offset : offset + length])
 
-    def create(self, path: str) -> None:
+    @_alone
+    def create(self, path: str, *, private: bool = False) -> None:
         self._begin("create", path)
         folder, name = self._place(path)
         if name in folder.now:
             _refuse(errno.EEXIST, path)
-        self._move(Entry(folder, name, CachedFile()))
+        self._move(Entry(folder, name, CachedFile(mode=0o600 if private else 0o644)))
         self._done("create", path)
 
+    @_alone
     def write(self, path: str, offset: int, data: bytes) -> None:
         _refuse_negative(path, offset)
         file, fault = self._file(path), self._due("write", path)
@@ -78,6 +102,7 @@ class MemoryDisk(Disk):
         if fault:
             _refuse(fault.error, path)
 
+    @_alone
     def sync(self, path: str) -> None:
         file, fault = self._file(path), self._due("sync", path)
         if fault:
@@ -86,17 +111,20 @@ class MemoryDisk(Disk):
         file.settle()
         self._done("sync", path)
 
+    @_alone
     def truncate(self, path: str, size: int) -> None:
         self._begin("truncate", path)
         _refuse_negative(path, size)
         self._file(path).change(Change(size, b"", cuts=True))
         self._done("truncate", path)
 
+    @_alone
     def make_readonly(self, path: str) -> None:
         self._begin("make_readonly", path)
         self._file(path).mode = 0o444
         self._done("make_readonly", path)
 
+    @_alone
     def replace(self, source: str, target: str) -> None:
         self._begin("replace", target)
         file, (old_folder, old_name), (folder, name) = self._file(source), self._place(source), self._place(target)
@@ -105,12 +133,14 @@ class MemoryDisk(Disk):
         self._move(Entry(old_folder, old_name, None), Entry(folder, name, file))
         self._done("replace", f"{source} {target}")
 
+    @_alone
     def remove(self, path: str) -> None:
         self._begin("remove", path)
         self._file(path)
         self._move(Entry(*self._place(path), None))
         self._done("remove", path)
 
+    @_alone
     def sync_folder(self, folder: str) -> None:
         self._begin("sync_folder", folder)
         self._settle(self._folder(folder))
@@ -124,7 +154,7 @@ class MemoryDisk(Disk):
         """Do nothing: nothing is held open, and closing makes nothing durable."""
 
     def mode(self, path: str) -> int:
-        """Return the permission bits of a file: 0o644, or 0o444 after `make_readonly`."""
+        """Return the permission bits of a file: 0o644, 0o600 of a private one, or 0o444 after `make_readonly`."""
         return self._file(path).mode
 
     def fail(

@@ -1,45 +1,67 @@
-"""Opening is recovering: a clean log and a crashed one take the same path.
+"""What a log is opened by: `log.json`, which says which log it is, the key that signs for it, and its checkpoint.
 
-Only what lies beyond the last indexed event is scanned, so opening does not grow with the
-log. `log.json` is written last when a log is made; if it is there and what it stands for
-is not, the log refuses to open, and nothing is ever made anew in silence.
+`log.json` is written last when a log is made; if it is there and what it stands for is not, the log
+does not open, and nothing is ever made anew in silence. A log without a key is from before there was one.
 """
 
 import json
-from collections.abc import Iterable
-from typing import Any
+import os
 
-import structlog
 from attrs import frozen
 
-from eventlog.batch import Tail
-from eventlog.clock import Clock, time_text, time_us, uuid7
+from eventlog.clock import Clock, time_text, uuid7
 from eventlog.disk import Disk
 from eventlog.errors import LogDamaged
-from eventlog.event import Recorded
-from eventlog.frame import BadFrame, decode
-from eventlog.index import Index, KeyUse
-from eventlog.recovery import End, check_known, rewrite, save_torn, survey
-from eventlog.segment import SEGMENTS, Placed, segment_name, segment_numbers, segment_path
-
-logger = structlog.get_logger("eventlog.opening")
+from eventlog.merkle import EMPTY_ROOT
+from eventlog.note import Checkpoint, Note, NoteRefused, open_checkpoint, signed_checkpoint
+from eventlog.seals import CHECKPOINT, CHECKPOINTS
+from eventlog.segment import SEGMENTS, segment_numbers, segment_path
+from eventlog.signing import KeyRefused, Signer, Verifier
+from eventlog.whole import keep_whole, read_whole
 
 LOG_JSON = "log/log.json"
+SECRETS = "secrets"
+SIGNING_KEY = f"{SECRETS}/signing.key"
 FORMAT = 1
+_BYTES_MAX = 1 << 16
 
 
 @frozen
 class Identity:
-    """What `log.json` says: which log this is."""
+    """What `log.json` says."""
 
     log_id: str
     origin: str
     created: str
+    vkey: str = ""
+    """The key that signs for the log; empty only in a log from before, until its first open."""
 
     @property
     def source(self) -> str:
         """The CloudEvents source of its events."""
         return f"urn:runlog:{self.log_id}"
+
+    @property
+    def data(self) -> bytes:
+        """The bytes of its `log.json`."""
+        facts = {"format": FORMAT, "log_id": self.log_id, "origin": self.origin, "vkey": self.vkey}
+        return json.dumps(facts | {"created": self.created}, separators=(",", ":")).encode() + b"\n"
+
+    @property
+    def verifier(self) -> Verifier:
+        """The key that checks what the log signs.
+
+        Raises:
+            LogDamaged: it is no key, or not that of this log.
+
+        """
+        try:
+            verifier = Verifier.parse(self.vkey)
+        except KeyRefused as error:
+            raise LogDamaged(f"the vkey of log.json is not a key ({error.reason})") from None
+        if verifier.name != self.origin:
+            raise LogDamaged(f"the vkey of log.json is that of {verifier.name}, and its origin is {self.origin}")
+        return verifier
 
 
 def read_identity(disk: Disk) -> Identity | None:
@@ -49,134 +71,114 @@ def read_identity(disk: Disk) -> Identity | None:
         LogDamaged: it cannot be understood, or is of a newer format.
 
     """
-    size = disk.size(LOG_JSON)
-    if size is None:
-        return None
+    data = read_whole(disk, LOG_JSON, _BYTES_MAX)
+    return None if data is None else parse_identity(data)
+
+
+def parse_identity(data: bytes) -> Identity:
+    """Return what the bytes of a `log.json` say; errors as above."""
     try:
-        facts = json.loads(disk.read(LOG_JSON, 0, size))
+        facts = json.loads(data)
         if facts["format"] != FORMAT:
             raise LogDamaged(f"log.json is of format {facts['format']}, and this version reads {FORMAT}")
-        return Identity(facts["log_id"], facts["origin"], facts["created"])
+        return Identity(facts["log_id"], facts["origin"], facts["created"], facts.get("vkey", ""))
     except (ValueError, KeyError, TypeError) as error:
         raise LogDamaged(f"log.json cannot be read ({error})") from None
 
 
 def make_log(disk: Disk, clock: Clock, *, index_exists: bool) -> Identity:
-    """Make a new, empty log; `log.json` comes last, so a crash on the way leaves none.
+    """Make a new, empty log: its key, a signed checkpoint of size 0, and last `log.json`; a crash before leaves none.
 
     Raises:
-        LogDamaged: there are events or an index already, so a log was here before.
+        LogDamaged: there are events, seals or an index already, so a log was here before.
 
     """
     numbers = segment_numbers(disk.names(SEGMENTS))
-    if index_exists or any(disk.size(segment_path(number)) for number in numbers):
-        raise LogDamaged("log/log.json is gone, but events or an index are there")
-    now = clock.now_us()
+    if index_exists or any(disk.size(segment_path(number)) for number in numbers) or _was_signed(disk):
+        raise LogDamaged("log/log.json is gone, but events, a checkpoint of some or an index are there")
+    now = clock.now_us() // 1000 * 1000  # the id tells the same millisecond, so that each bears witness of the other
     log_id = uuid7(now)
-    identity = Identity(log_id, f"runlog.local/{log_id}", time_text(now))
-    disk.make_folder(SEGMENTS)
-    facts = {"format": FORMAT, "log_id": log_id, "origin": identity.origin, "created": identity.created}
-    text = json.dumps(facts, separators=(",", ":")).encode() + b"\n"
-    draft = LOG_JSON + ".tmp"
-    if disk.size(draft) is not None:
-        disk.remove(draft)
-    disk.create(draft)
-    disk.write(draft, 0, text)
-    disk.sync(draft)
-    disk.replace(draft, LOG_JSON)
-    disk.sync_folder("log")
+    signer = new_signer(f"runlog.local/{log_id}")
+    identity = Identity(log_id, signer.name, time_text(now), signer.verifier.vkey)
+    keep_signer(disk, signer)
+    for folder in (SEGMENTS, CHECKPOINTS):
+        disk.make_folder(folder)
+    keep_whole(disk, CHECKPOINT, signed_checkpoint(signer, 0, EMPTY_ROOT).data)
+    keep_whole(disk, LOG_JSON, identity.data)
     return identity
 
 
-def recover(disk: Disk, index: Index, clock: Clock) -> Tail:
-    """Bring log and index to a durable, whole state and return where the log ends.
+def _was_signed(disk: Disk) -> bool:
+    data = read_whole(disk, CHECKPOINT, _BYTES_MAX)
+    if data is None:
+        return bool(disk.names(CHECKPOINTS))
+    try:
+        return Checkpoint.parse(Note.parse(data).text).size > 0
+    except NoteRefused:
+        return True  # a crash leaves a whole one or none
+
+
+def is_of_its_time(identity: Identity) -> bool:
+    """Tell whether `created` is the millisecond that the log's id tells."""
+    try:
+        return identity.created == time_text(int(identity.log_id[:12], 16) * 1000)
+    except ValueError:
+        return False
+
+
+def new_signer(name: str) -> Signer:
+    """Return a new key of that name."""
+    return Signer(name, os.urandom(32))
+
+
+def keep_signer(disk: Disk, signer: Signer) -> None:
+    """Keep the log's key, durably, for nobody but the owner."""
+    disk.make_folder(SECRETS, private=True)
+    keep_whole(disk, SIGNING_KEY, signer.secret.encode() + b"\n", private=True)
+
+
+def read_signer(disk: Disk) -> Signer | None:
+    """Return the log's key; None if there is none.
 
     Raises:
-        LogDamaged: there is corruption; nothing was changed.
+        LogDamaged: what is there is not one.
 
     """
-    segments = segment_numbers(disk.names(SEGMENTS))
-    known = index.end()
-    check_known(disk, segments, index.segment_ends(), known)
-    found = survey(disk, segments, known)
-    if found.torn is not None:
-        copy = save_torn(disk, found.torn, time_text(clock.now_us()))
-        logger.warning(
-            "log.torn_tail",
-            segment=segment_name(found.torn.segment),
-            offset=found.torn.offset,
-            bytes=found.torn.bytes,
-            copy=copy,
-        )
-    segments = _without_empty(disk, segments, found.end)
-    if segments:
-        last = segments[-1]
-        start = known.offset if known.segment == last else 0
-        end = found.end.offset if found.end.segment == last else start
-        if found.end.segment == last and (disk.size(segment_path(last)) or 0) > end:
-            disk.truncate(segment_path(last), end)  # NULs, or readers would meet them once the segment is finished
-        rewrite(disk, last, start, end)
-    _index_beyond(disk, index, segments, known)
-    for number in segments[:-1]:
-        disk.make_readonly(segment_path(number))
-    return _tail(disk, index, found.end.next_seq)
+    data = read_whole(disk, SIGNING_KEY, _BYTES_MAX)
+    if data is None:
+        return None
+    try:
+        return Signer.parse(data.decode().removesuffix("\n"))
+    except (KeyRefused, UnicodeDecodeError):
+        raise LogDamaged(f"{SIGNING_KEY} does not hold a signing key") from None
 
 
-def _without_empty(disk: Disk, segments: list[int], end: End) -> list[int]:
-    """Remove a segment left without frames; only the newest can be."""
-    if segments and end.offset == 0 and end.segment == segments[-1]:
-        disk.remove(segment_path(segments[-1]))
-        disk.sync_folder(SEGMENTS)
-        return segments[:-1]
-    return segments
+def opened_signer(disk: Disk, identity: Identity) -> Signer:
+    """Return the key that signs for the log.
+
+    Raises:
+        LogDamaged: it is not there, or is another log's.
+
+    """
+    signer, verifier = read_signer(disk), identity.verifier
+    if signer is None:
+        raise LogDamaged(f"the key that signs for it is gone ({SIGNING_KEY})")
+    if signer.verifier != verifier:
+        raise LogDamaged(f"{SIGNING_KEY} holds the key {signer.verifier.vkey}, and log.json names {verifier.vkey}")
+    return signer
 
 
-def _index_beyond(disk: Disk, index: Index, segments: list[int], known: End) -> None:
-    def take(placed: list[Placed]) -> None:
-        index_events(index, [Recorded(p.frame.seq, p.frame.hash, p.frame.event, p.place) for p in placed])
+def opened_checkpoint(disk: Disk, verifier: Verifier) -> tuple[bytes, Checkpoint]:
+    """Return the log's signed checkpoint, as it stands and as it reads.
 
-    survey(disk, segments, known, take)
+    Raises:
+        LogDamaged: it is not there, or *verifier* did not sign it.
 
-
-def index_events(index: Index, events: Iterable[Recorded]) -> None:
-    """Put *events*, read from segments, into *index*, durably."""
-    events = list(events)
-    revisions = index.revisions({recorded.stream for recorded in events})
-    keys: dict[tuple[str, str], KeyUse] = {}
-    for recorded in events:
-        revisions[recorded.stream] = revisions.get(recorded.stream, -1) + 1
-        index.add_stream(recorded.stream, recorded.seq, recorded.seq)
-        attributes: dict[str, Any] = recorded.event
-        if "idempotencykey" in attributes:
-            name = (attributes["actor"], attributes["idempotencykey"])
-            before = keys.get(name) or index.key(*name)
-            first = before.first if before else recorded.seq
-            keys[name] = KeyUse(attributes["requestsha256"], first, recorded.seq)
-            index.add_key(*name, keys[name])
-    index.add(events, revisions)
-    if index.begin_save():
-        index.save()
-        index.end_save()
-
-
-def _tail(disk: Disk, index: Index, next_seq: int) -> Tail:
-    """Return the tail: it ends where the last event does, though an empty segment was removed behind it."""
-    last = index.place(next_seq - 1)
-    if last is None:
-        return Tail()
-    return Tail(next_seq, _last_time(disk, index, next_seq, last.segment), last.segment, last.offset + last.length)
-
-
-def _last_time(disk: Disk, index: Index, next_seq: int, segment: int) -> int:
-    """Return the time of the last event that can be read, but none before the day of *segment*."""
-    day_start = time_us(f"{segment_name(segment)[:10]}T00:00:00Z")
-    for seq in range(next_seq - 1, max(-1, next_seq - 1000), -1):
-        place = index.place(seq)
-        if place is None:
-            continue
-        try:
-            frame = decode(disk.read(segment_path(place.segment), place.offset, place.length))
-        except BadFrame:
-            continue
-        return max(day_start, time_us(json.loads(frame.event)["time"]) + (next_seq - 1 - seq))
-    return day_start
+    """
+    data = read_whole(disk, CHECKPOINT, _BYTES_MAX)
+    if data is None:
+        raise LogDamaged(f"its signed checkpoint is gone ({CHECKPOINT})")
+    try:
+        return data, open_checkpoint(data, verifier)
+    except NoteRefused as error:
+        raise LogDamaged(f"its checkpoint counts for nothing ({error.reason})") from None

@@ -27,7 +27,7 @@ class PosixDisk(Disk):
         self._written = _OpenFiles(WRITTEN_FILES_MAX, self._open_to_write)
         self._read = _OpenFiles(READ_FILES_MAX, lambda path: os.open(self._full(path), os.O_RDONLY))
 
-    def make_folder(self, folder: str) -> None:
+    def make_folder(self, folder: str, *, private: bool = False) -> None:
         """Make *folder*, and the root and all between if need be; FileExistsError if a file is in the way."""
         missing = []
         path = Path(self._full(folder))
@@ -35,7 +35,7 @@ class PosixDisk(Disk):
             missing.append(path)
             path = path.parent
         for new in reversed(missing):
-            new.mkdir(exist_ok=True)
+            new.mkdir(0o700 if private else 0o777, exist_ok=True)
             _sync_folder(os.fspath(new.parent))
 
     def names(self, folder: str) -> list[str]:
@@ -67,9 +67,9 @@ class PosixDisk(Disk):
             data += more
         return data
 
-    def create(self, path: str) -> None:
-        """Make an empty file (0644, less the umask); FileNotFoundError if its folder is not there."""
-        os.close(os.open(self._full(path), os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644))
+    def create(self, path: str, *, private: bool = False) -> None:
+        """Make an empty file (0644 or 0600, less the umask); FileNotFoundError if its folder is not there."""
+        os.close(os.open(self._full(path), os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600 if private else 0o644))
 
     def write(self, path: str, offset: int, data: bytes) -> None:
         """Write all of *data* at *offset* (bytes); a gap before it reads as NULs."""

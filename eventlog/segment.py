@@ -28,9 +28,15 @@ def segment_path(number: int) -> str:
     return f"{SEGMENTS}/{segment_name(number)}"
 
 
+def segment_number(name: str) -> int | None:
+    """Return the number of the segment of that file *name*; None if it is not a segment's."""
+    found = _NAME.fullmatch(name)
+    return int("".join(found.groups())) if found else None
+
+
 def segment_numbers(names: list[str]) -> list[int]:
     """Return the numbers of those *names* that are segments, in log order."""
-    return sorted(int("".join(found.groups())) for name in names if (found := _NAME.fullmatch(name)))
+    return sorted(number for name in names if (number := segment_number(name)) is not None)
 
 
 def segment_for(day: int, current: int | None, current_bytes: int, batch_bytes: int, bytes_max: int) -> int:

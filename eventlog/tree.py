@@ -29,6 +29,7 @@ from eventlog.tiles import (
     nodes_in,
     pyramid,
 )
+from eventlog.whole import replace_whole
 
 FOLDER = "log/tiles"
 UNSAVED_TILES_MAX = 2048
@@ -145,11 +146,11 @@ class Tree:
 
         """
         tiles = dict(self._unsaved)
-        folders = {_path(tile).rpartition("/")[0] for tile in tiles}
+        folders = {tile_path(tile).rpartition("/")[0] for tile in tiles}
         for folder in sorted(folders):
             self._disk.make_folder(folder)
         for tile, data in tiles.items():
-            self._write(_path(tile), data)
+            replace_whole(self._disk, tile_path(tile), data)
         for folder in sorted(folders):
             self._disk.sync_folder(folder)
         for tile in tiles:
@@ -160,7 +161,7 @@ class Tree:
         """Yield the full tiles that neither wait nor lie on disk, or lie there in doubt."""
         folder, names = "", frozenset[str]()
         for tile in full_tiles(0, self.size):
-            there, _, name = _path(tile).rpartition("/")
+            there, _, name = tile_path(tile).rpartition("/")
             if there != folder:
                 folder, names = there, frozenset(self._disk.names(there))
             if (name not in names or tile in self._doubtful) and tile not in self._unsaved:
@@ -253,7 +254,7 @@ class Tree:
         data = self._unsaved.get(tile)
         if data is None:
             try:
-                data = self._disk.read(_path(tile), 0, TILE_BYTES_MAX)
+                data = self._disk.read(tile_path(tile), 0, TILE_BYTES_MAX)
             except OSError:  # lost, or the disk fails it: either way the log has what it takes
                 data = b""
         if tile.level == ENTRIES:
@@ -266,16 +267,7 @@ class Tree:
         else:
             self.incomplete = True
 
-    def _write(self, path: str, data: bytes) -> None:
-        """A crash leaves the whole file or none, so that a tile which is there is whole."""
-        draft = f"{path}.tmp"
-        if self._disk.size(draft) is not None:
-            self._disk.remove(draft)
-        self._disk.create(draft)
-        self._disk.write(draft, 0, data)
-        self._disk.sync(draft)
-        self._disk.replace(draft, path)
 
-
-def _path(tile: Tile) -> str:
+def tile_path(tile: Tile) -> str:
+    """Return the path of a full tile under the data directory."""
     return f"{FOLDER}/{tile.path.removeprefix('tile/')}"

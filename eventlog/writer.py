@@ -79,6 +79,16 @@ class Writer:
             LogHalted: the outcome is not known.
 
         """
+        appended: Appended = await self.begin(drafts, expected, origin)
+        return appended
+
+    def begin(self, drafts: Sequence[Draft], expected: Expected, origin: Origin) -> "asyncio.Future[Appended]":
+        """Put *drafts* into the queue; the future comes to what `append` returns or raises.
+
+        Raises:
+            LogBusy, AppendTooLarge, LogHalted: as `append` does; nothing was put into the queue.
+
+        """
         assert drafts, "an append has events"
         append = Append(drafts, expected, origin, self._loop.create_future())
         self._admit(append)
@@ -89,8 +99,8 @@ class Writer:
             self._busy = True
             self._idle.clear()
             self._loop.call_soon(self._take)  # with all that this turn of the loop appends
-        appended: Appended = await append.done
-        return appended
+        done: asyncio.Future[Appended] = append.done
+        return done
 
     async def close(self) -> None:
         """Write what waits, then stop."""

@@ -82,9 +82,9 @@ class Server:
 
     # --- the process
 
-    def start(self) -> None:
+    def start(self, port: int = 0) -> None:
         """Start, and return once /readyz says 200; fail with what the process printed if it does not get there."""
-        self.port = free_port()
+        self.port = port or free_port()
         with (self.folder / "stdout").open("ab") as out, (self.folder / "stderr").open("ab") as err:
             self._process = subprocess.Popen(
                 serve_command(self.data_dir, self.port), cwd=ROOT, env=clean_environment(), stdout=out, stderr=err

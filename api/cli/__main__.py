@@ -19,7 +19,12 @@ INTERRUPTED = 130
 _COMMANDS: Mapping[str, tuple[str, str]] = MappingProxyType(
     {
         "serve": ("api.cli.serve:serve", "Serve the log over HTTP."),
+        "status": ("api.cli.inspection:status", "Show where the migration from v1 stands."),
         "migrate": ("api.cli.migration:migrate", "Import the records of a v1 runs.json."),
+        "verify": ("api.cli.inspection:verify", "Compare every v1 record with what the log serves."),
+        "rollback": ("api.cli.rollback:rollback", "Take an import back: restore v1, withdraw its runs."),
+        "log": ("api.cli.log:log", "Read the log itself: the state of runs as of then."),
+        "demo": ("api.cli.demo:demo", "Make a data directory with a few hundred plausible runs."),
         "projections": ("api.cli.projections:projections", "List, rebuild or check what is derived from the log."),
     }
 )

@@ -1,11 +1,13 @@
-"""JSON answers: compressed where asked, conditional where they have an ETag."""
+"""Whole answers: compressed where asked, and every read conditional: unchanged is 304."""
 
 import asyncio
 import zlib
 from collections.abc import Mapping
+from hashlib import sha256
 
 from aiohttp import web
 
+from api.http.accept import CSV, JSON
 from api.http.inputs import LARGE_BYTES
 from api.http.ready import ReadyAnswer, fits
 from api.service import Outcome, View
@@ -20,17 +22,25 @@ async def answer(
     status: int = 200,
     etag: str | None = None,
     headers: Mapping[str, str] | None = None,
+    form: str = JSON,
+    varies: str | None = None,
 ) -> web.Response:
-    """Return *body*, which is JSON; 304 where the client has it already."""
+    """Return *body*, of media type *form*; 304 where the client has it already.
+
+    A read that has no *etag* of its own gets the digest of its body. *varies* is the header that chose the form.
+    """
     told = dict(headers or {})
+    if etag is None and request.method in ("GET", "HEAD"):
+        etag = f'"{sha256(body).hexdigest()[:32]}"'
+    vary = "Accept-Encoding" if varies is None else f"Accept-Encoding, {varies}"
     compress = len(body) > COMPRESS_BYTES_MIN and _takes_gzip(request)
     if etag is not None:
         told["ETag"] = f"W/{etag}" if compress else etag
         if request.method in ("GET", "HEAD") and _has(request, etag):
-            return web.Response(status=304, headers={"Vary": "Accept-Encoding", **told})
-    if not compress and fits(request, body):
+            return web.Response(status=304, headers={"Vary": vary, **told})
+    if not compress and form == JSON and varies is None and fits(request, body):
         return ReadyAnswer(request, body, status, told)
-    told |= {"Content-Type": "application/json", "Vary": "Accept-Encoding"}
+    told |= {"Content-Type": f"{form}; charset=utf-8" if form == CSV else form, "Vary": vary}
     if compress:
         body = await asyncio.to_thread(_gzip, body) if len(body) > LARGE_BYTES else _gzip(body)
         told["Content-Encoding"] = "gzip"

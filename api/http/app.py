@@ -1,5 +1,6 @@
 """The application: routes, and the one guard that every request passes."""
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from functools import lru_cache
 from ipaddress import ip_address
@@ -10,11 +11,13 @@ from aiohttp import web
 from aiohttp.typedefs import Middleware
 
 from api.errors import BadRequest, Forbidden, Internal, MethodNotAllowed
-from api.http import admin, attachments, health, listing, runs, stats
+from api.http import admin, aliases, attachments, batch, cors, events, health, imports, listing, runs, stats
 from api.http.answers import compress
 from api.http.inputs import BASE, REQUEST_ID, SERVICE, request_id_of
+from api.http.live import LIVE, Live
 from api.http.problems import of_aiohttp, problem
 from api.http.ready import SAFE_HEADERS, SERVER
+from api.http.unread import UNREAD, UnreadOfAll
 from api.service import Service
 from eventlog import logging
 from eventlog.errors import RunlogError
@@ -32,10 +35,17 @@ ROUTES = (
     ("GET", f"{BASE}/admin/projections", admin.projections),
     ("POST", f"{BASE}/admin/projections/{{name:[^/]+}}/rebuild", admin.rebuild),
     ("POST", f"{BASE}/admin/projections/{{name:[^/]+}}/retry", admin.retry),
+    ("POST", f"{BASE}/admin/import", imports.import_records),
+    ("POST", f"{BASE}/admin/runs/{{run_id:[^/]+}}/withdraw", imports.withdraw),
     ("GET", f"{BASE}/stats", stats.read),
     ("POST", f"{BASE}/runs", runs.create),
+    ("POST", f"{BASE}/runs/batch", batch.create_batch),
+    ("GET", f"{BASE}/events", events.read_events),
     ("GET", f"{BASE}/runs", listing.list_runs),
     ("GET", f"{BASE}/runs/diff", runs.compare),
+    ("GET", f"{BASE}/runs/recent", aliases.recent),
+    ("GET", f"{BASE}/runs/query/recent", aliases.query_recent),
+    ("GET", f"{BASE}/runs_v2/diff/{{a:[^/]+}}/{{b:[^/]+}}", aliases.compare),
     ("GET", _RUN, runs.read),
     ("GET", f"{_RUN}/download", runs.download),
     ("GET", f"{_RUN}/events", runs.run_events),
@@ -59,13 +69,23 @@ def make_app(service: Service) -> web.Application:
     metrics.watch(service)
     app = web.Application(middlewares=[_guard(hosts, metrics)])
     app[SERVICE], app[health.METRICS] = service, metrics
+    app[UNREAD], app[LIVE] = UnreadOfAll(), Live()
+    service.log.on_commit(app[LIVE].committed)
+    app.on_shutdown.append(_end_streams)
+    app[imports.STOPPING] = asyncio.Event()
+    app.on_shutdown.append(imports.stop)
     app.on_response_prepare.append(_mark)
+    cors.install(app, service.settings.cors_origin)
     for method, path, handler in ROUTES:
         if method == "GET":
             app.router.add_get(path, handler, expect_handler=_expect)
         else:
             app.router.add_route(method, path, handler, expect_handler=_expect)
     return app
+
+
+async def _end_streams(app: web.Application) -> None:
+    app[LIVE].end()
 
 
 async def _expect(request: web.Request) -> web.StreamResponse | None:

@@ -37,6 +37,7 @@ from projections.run.decide import decide_attachment
 from projections.run.errors import HashMismatch, InvalidCommand, RunNotFound
 from projections.run.events import is_run_id
 from projections.run.model import AddAttachment, RunState
+from projections.run.old_names import attachment_row
 
 CHUNK_BYTES = 256 * 1024
 _DIGEST = re.compile(r"sha-256=:([A-Za-z0-9+/=]+):", re.ASCII)
@@ -129,7 +130,11 @@ async def list_attachments(request: web.Request) -> web.Response:
     """GET /runs/{id}/attachments."""
     view, headers = await _view(request)
     rows = [
-        {**one, "download_url": f"{BASE}/runs/{view.run_id}/attachments/{one['sha256']}/download"}
+        {
+            **one,
+            **attachment_row(one),
+            "download_url": f"{BASE}/runs/{view.run_id}/attachments/{one['sha256']}/download",
+        }
         for one in view.state.attachments or ()
     ]
     body = {"run_id": view.run_id, "attachments": rows, "count": len(rows)}

@@ -1,5 +1,6 @@
 """GET /runs: a page of the runs that match, in a total order, with a cursor that never repeats or skips."""
 
+import asyncio
 import base64
 import binascii
 import re
@@ -12,9 +13,11 @@ import orjson
 from aiohttp import web
 from attrs import frozen
 
+from api.http.accept import CSV, JSON, NDJSON, preferred
 from api.http.answers import answer
 from api.http.inputs import BASE, SERVICE, flag, params, refuse, stale_ok
 from api.http.runs import stale_headers
+from api.http.tables import FULL_COLUMNS, INDEX_COLUMNS, table
 from api.service import Service
 from eventlog.canonical import canonical
 from eventlog.clock import DAY_US
@@ -24,6 +27,7 @@ from projections.filters import Filters, Key
 from projections.query import Page, Query, found_of, index_item
 from projections.run import model
 from projections.run.events import is_run_id
+from projections.run.fold import view_dict
 
 LIMIT_DEFAULT, LIMIT_MAX = 50, 200
 PAGE_BYTES_MAX = 8 << 20
@@ -77,8 +81,20 @@ async def list_runs(request: web.Request) -> web.Response:
     headers = stale_headers(service, stale=ask.stale)
     if cursor:
         headers["Link"] = f'<{BASE}/runs?{urlencode({**given, "cursor": cursor})}>; rel="next"'
-    body = b'{"items":[' + b",".join(items) + b"]," + canonical(rest)[1:]
-    return await answer(request, body, headers=headers)
+    form = preferred(request, JSON, CSV, NDJSON)
+    if form != JSON and rest.get("total") is not None:
+        headers["X-Total-Count"] = str(rest["total"])
+    body = await asyncio.to_thread(_body, form, items, rest, full=ask.full) if form == CSV else _body(form, items, rest)
+    return await answer(request, body, headers=headers, form=form, varies="Accept")
+
+
+def _body(form: str, items: list[bytes], rest: dict[str, Any], *, full: bool = False) -> bytes:
+    """Return the page in the form that was asked for; as lines and as a table it is the items alone."""
+    if form == NDJSON:
+        return b"".join([b"%b\n" % item for item in items])
+    if form == CSV:
+        return table(FULL_COLUMNS if full else INDEX_COLUMNS, map(view_dict, items))
+    return b'{"items":[' + b",".join(items) + b"]," + canonical(rest)[1:]
 
 
 def _total(query: Query, filters: Filters) -> int | None:

@@ -56,16 +56,8 @@ _SECRET_FACTS = ("reason",)  # of a halt: the operating system's own words, whic
 def problem(error: RunlogError, request_id: str) -> web.Response:
     """Return the answer for *error*: its facts at the top, and again under `detail`."""
     status = STATUSES[error.code]
-    facts = _plain(error.facts)
-    if error.code == "LOG_HALTED":
-        facts = {name: fact for name, fact in facts.items() if name not in _SECRET_FACTS}
-    body = {
-        **facts,
-        "error": error.code,
-        "message": _text(error.message),
-        "request_id": request_id,
-        "detail": {"error": error.code, **facts},
-    }
+    facts = facts_of(error)
+    body = {**told(error), "request_id": request_id, "detail": {"error": error.code, **facts}}
     headers = {}
     if "retry_after_s" in facts:
         headers["Retry-After"] = str(facts["retry_after_s"])
@@ -76,6 +68,19 @@ def problem(error: RunlogError, request_id: str) -> web.Response:
     return web.Response(
         status=status, body=orjson.dumps(body, default=str), content_type="application/json", headers=headers
     )
+
+
+def told(error: RunlogError) -> dict[str, Any]:
+    """Return what is said of *error* wherever it is said: its facts, its code, its message."""
+    return {**facts_of(error), "error": error.code, "message": _text(error.message)}
+
+
+def facts_of(error: RunlogError) -> dict[str, Any]:
+    """Return the facts of *error* that may leave the process."""
+    facts = _plain(error.facts)
+    if error.code == "LOG_HALTED":
+        return {name: fact for name, fact in facts.items() if name not in _SECRET_FACTS}
+    return facts
 
 
 def of_aiohttp(error: web.HTTPException, request: web.BaseRequest) -> RunlogError:

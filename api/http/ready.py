@@ -36,6 +36,7 @@ def fits(request: web.BaseRequest, body: bytes) -> bool:
         and request.keep_alive
         and request.method != "HEAD"
         and request.transport is not None
+        and "Origin" not in request.headers  # a page elsewhere: more headers may be due
     )
 
 

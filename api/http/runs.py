@@ -20,6 +20,7 @@ from projections.run.diff import diff
 from projections.run.errors import InvalidCommand, RunNotFound
 from projections.run.events import is_run_id
 from projections.run.fold import view_dict
+from projections.run.old_names import diffs
 
 T = TypeVar("T")
 
@@ -146,8 +147,14 @@ async def compare(request: web.Request) -> web.Response:
     refuse(faults)
     await service.fresh(stale_ok=stale)
     a, b = service.view(given["a"]), service.view(given["b"])
-    body = await asyncio.to_thread(lambda: canonical(diff(view_dict(a.json), view_dict(b.json))))
+    body = await asyncio.to_thread(lambda: canonical(compared(view_dict(a.json), view_dict(b.json))))
     return await answer(request, body, headers=stale_headers(service, stale=stale))
+
+
+def compared(a: dict[str, Any], b: dict[str, Any]) -> dict[str, Any]:
+    """Return how two merged views differ, also in the form that clients of the old store read."""
+    found = diff(a, b)
+    return {**found, "diffs": diffs(found["differences"])}
 
 
 def stale_headers(service: Service, *, stale: bool) -> dict[str, str]:

@@ -27,7 +27,7 @@ T = TypeVar("T")
 
 _SHA256 = re.compile(r"[0-9a-f]{64}", re.ASCII)
 _NESTED = (model.Outputs, model.Hashes, model.RaisedException, model.Context)
-_COMMANDS = (model.CreateRun, model.AttachAdvisory, model.SetExplanation)
+_COMMANDS = (model.CreateRun, model.AttachAdvisory, model.SetExplanation, model.Withdraw)
 
 
 class _Wrong(ValueError):

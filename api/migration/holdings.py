@@ -92,6 +92,7 @@ class Until:
 class Damage:
     """A line of a segment that is not what was written."""
 
+    seq: int
     segment: str
     offset: int
     reason: str
@@ -103,8 +104,6 @@ class Holdings:
 
     _data_dir: Path
     damage: list[Damage] = field(factory=list)
-    runs: int = 0
-    """How many ids there are."""
     last_seq: int = -1
     _db: sqlite3.Connection = field(init=False)
     _disk: PosixDisk = field(init=False)
@@ -117,7 +116,9 @@ class Holdings:
         self._db.execute("BEGIN")
 
     @classmethod
-    def of(cls, data_dir: Path, until: Until | None = None, on_bytes: Callable[[int], None] | None = None) -> "Holdings":
+    def of(
+        cls, data_dir: Path, until: Until | None = None, on_bytes: Callable[[int], None] | None = None
+    ) -> "Holdings":
         """Return what the log in *data_dir* holds (nothing, if there is none); close it when done."""
         holdings = cls(data_dir)
         until = until or Until()
@@ -158,9 +159,7 @@ class Holdings:
     def of_imports(self, import_ids: Iterable[str]) -> Iterator[str]:
         """Give the runs in force that came with these imports, in their order."""
         wanted = json.dumps(list(import_ids))
-        statement = (
-            "SELECT run_id FROM run WHERE withdrawn = 0 AND import_id IN (SELECT value FROM json_each(?)) ORDER BY first"
-        )
+        statement = "SELECT run_id FROM run WHERE withdrawn = 0 AND import_id IN (SELECT value FROM json_each(?)) ORDER BY first"
         for row in self._db.execute(statement, (wanted,)):
             yield row[0]
 
@@ -219,16 +218,18 @@ class Holdings:
                         try:
                             frame = decode(line)
                             if frame.seq != next_seq:
-                                self._note_damage(number, offset, f"event {frame.seq} stands where {next_seq} belongs")
+                                self._note_damage(
+                                    next_seq, number, offset, f"event {frame.seq} stands where {next_seq} belongs"
+                                )
                             next_seq = frame.seq + 1
                             yield frame, Place(number, offset, len(line))
                         except BadFrame as error:
+                            self._note_damage(next_seq, number, offset, str(error))
                             next_seq += 1
-                            self._note_damage(number, offset, str(error))
                     offset += len(line)
                     on_bytes(done + offset)
             done += offset
 
-    def _note_damage(self, number: int, offset: int, reason: str) -> None:
+    def _note_damage(self, seq: int, number: int, offset: int, reason: str) -> None:
         if len(self.damage) < _FAULTS_KEPT_MAX:
-            self.damage.append(Damage(segment_name(number), offset, reason))
+            self.damage.append(Damage(seq, segment_name(number), offset, reason))

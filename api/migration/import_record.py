@@ -84,4 +84,3 @@ def saved(data_dir: Path, record: ImportRecord) -> ImportRecord:
     os.replace(draft, path)
     sync_folder(folder)
     return record
-

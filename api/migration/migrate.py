@@ -18,10 +18,10 @@ from api.migration.v1_events import FindBlob
 from api.migration.v1_source import V1Attachments
 from api.migration.v1_text import V1Record
 from eventlog.blobs import BlobMismatch, Blobs, BlobTooLarge
+from eventlog.commit import Limits
 from eventlog.errors import AppendTooLarge, LogBusy, RevisionConflict
 from eventlog.event import Draft, Origin, draft
 from eventlog.log import Log
-from eventlog.writer import Limits
 
 BATCH_SIZE = 256
 """Records that are appended at once: enough for group commit, and below what the log's queue takes."""

@@ -9,7 +9,8 @@ import attrs
 from attrs import define, field, frozen
 
 Outcome = Literal["imported", "unchanged", "conflict", "failed"]
-Line = dict[str, Any]
+Line = Any
+"""One entry of a list, as JSON has it: an error, a note, a difference, an id."""
 
 _IN_MEMORY_BYTES_MAX = 4 << 20
 

@@ -60,4 +60,3 @@ class V1Attachments:
             yield from (inner / name for name in sorted(os.listdir(inner)) if name.startswith(f"{digest}."))
         for extension in self._extensions.get(bytes.fromhex(digest), ()):
             yield self._folder / f"{digest}{extension}"
-

@@ -139,7 +139,7 @@ class _Splitter:
             self._at += 1
             self._string(start)
         else:
-            self._scalar()
+            self._scalar(start)
         is_whole = self._base + self._kept == start and self._at - self._kept <= RECORD_BYTES_MAX
         return self._data[self._kept : self._at] if is_whole else None
 
@@ -175,13 +175,14 @@ class _Splitter:
                 return
             self._need(start)
 
-    def _scalar(self) -> None:
+    def _scalar(self, start: int) -> None:
         while True:
             found = _SCALAR.match(self._data, self._at)
             assert found is not None
             self._at = found.end()
-            if self._at < len(self._data) or not self._more():
+            if self._at < len(self._data):
                 return
+            self._need(start)
 
     def _expect(self, wanted: bytes) -> int:
         found = self._next()

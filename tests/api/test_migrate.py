@@ -226,7 +226,7 @@ def test_a_person_is_told_what_is_done_what_failed_and_what_comes_next(tmp_path:
     path = written(tmp_path, record("run_" + "0" * 16), record("run_" + "1" * 16, status="MAYBE"))
     ran = runlog("migrate", "--v1-path", path, "--data-dir", tmp_path / "data")
     told = ran.out.splitlines()
-    assert told[0] == f"Importing the 2 records of {path} into {tmp_path / 'data'}."
+    assert told[0] == f"Importing {path} into {tmp_path / 'data'}."
     assert told[1].startswith(f"The v1 file is kept at {path}.backup-")
     assert told[2].startswith("2 records: 1 imported (")
     assert told[3].startswith("  run_1111111111111111: status: ")

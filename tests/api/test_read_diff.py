@@ -6,7 +6,7 @@ import pytest
 
 from tests.server import NOBODY, Server, faults, refused, words
 
-KEYS = set(words("severity run_a run_b summary differences difference_count hashes items counts truncated"))
+KEYS = set(words("severity run_a run_b summary differences difference_count hashes items counts truncated diffs"))
 
 
 def diff(server: Server, a: dict[str, Any], b: dict[str, Any]) -> dict[str, Any]:

@@ -12,10 +12,9 @@ import shutil
 import sqlite3
 from contextlib import closing
 from pathlib import Path
-from threading import Lock
 
 import pytest
-from attrs import define, field
+from attrs import define, evolve, field
 
 from eventlog.batch import Stream
 from eventlog.commit import Limits
@@ -26,8 +25,8 @@ from eventlog.log import Log
 from eventlog.memory import MemoryDisk
 
 ORIGIN = Origin("press")
-LIMITS = Limits(segment_bytes_max=2000)
-WRITTEN_AHEAD = Limits(segment_bytes_max=2000, ahead_bytes=1100, ahead_after_batches=1)
+LIMITS = Limits(segment_bytes_max=2000, checkpoint_interval_ms=0)
+WRITTEN_AHEAD = evolve(LIMITS, ahead_bytes=1100, ahead_after_batches=1)
 SIZES = (1, 3, 2, 1, 2, 1)
 TOGETHER = ((0,), (1,), (2,), (3, 4), (5,))
 """Which appends are sent at once."""
@@ -69,11 +68,10 @@ class Workload:
     indexes: dict[int, Path] = field(factory=dict)
     """Each that was on disk, by how many events it knew."""
     _seen: set[bytes] = field(factory=set)
-    _lock: Lock = field(factory=Lock)
 
     def cut(self, after: str) -> None:
         """Note every new state that a power loss at this moment may leave, each without and with an index."""
-        with self._lock:
+        with self.disk.lock:  # the writer and the notary write at the same time
             self._cut(after)
 
     def _cut(self, after: str) -> None:

@@ -1,0 +1,79 @@
+"""`runlog log`: the log read as it stands on disk, without a lock, beside a server too."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from api.settings import DATA_DIR
+
+if TYPE_CHECKING:
+    from api.migration.holdings import Until
+
+
+@click.group(epilog="Example: runlog log replay --until 2026-01-05T05:07:16Z --data-dir var")
+def log() -> None:
+    """Read the log itself."""
+
+
+@log.command(epilog="Example: runlog log replay --until 1041 --run run_0123456789ab --data-dir var")
+@click.option(
+    "--until", metavar="SEQ|TIME", help="Up to this event, or this RFC 3339 time, inclusive (default the end)."
+)
+@click.option("--run", "run_id", metavar="ID", help="This run alone.")
+@click.option("--data-dir", metavar="DIR", help=f"Where the log is (default {DATA_DIR}).")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON; it is the same: one run a line.")
+def replay(until: str | None, run_id: str | None, data_dir: str | None, as_json: bool) -> int:
+    """Print the state of runs as of then: one JSON object a line, in the order in which the runs came.
+
+    Each is what GET /api/rmos/runs/{run_id}?at= gives; a run that was withdrawn by then has
+    `withdrawn`, and one that was not there yet is left out.
+    """
+    import os
+
+    from api.settings import load
+    from projections.standing import require_log
+
+    bound = _until(until)
+    settings = load({"data_dir": data_dir}, os.environ).settings
+    require_log(settings.data_dir)
+    _replay(settings.data_dir, bound, run_id)
+    return 0
+
+
+def _until(text: str | None) -> "Until":
+    from api.migration.holdings import Until
+    from eventlog.clock import time_us
+
+    if text is None:
+        return Until()
+    if text.isascii() and text.isdigit() and len(text) <= 1000:
+        return Until(seq=int(text))
+    try:
+        return Until(time_us=time_us(text))
+    except ValueError:
+        what = "must be a seq or an RFC 3339 time with an offset, such as 2026-01-05T05:07:16Z"
+        raise click.BadParameter(what, param_hint="--until") from None
+
+
+def _replay(data_dir: Path, until: "Until", run_id: str | None) -> None:
+    import sys
+
+    from api.cli.progress import bar
+    from api.migration.holdings import Holdings
+    from eventlog.errors import LogCorrupt
+    from projections.run.errors import RunNotFound
+    from projections.run.fold import fold_stream, view_of
+
+    size = sum(path.stat().st_size for path in (data_dir / "log" / "segments").glob("*.jsonl"))
+    with bar("Reading", size, "bytes") as on_bytes:
+        holdings = Holdings.of(data_dir, until, on_bytes)
+    with holdings:
+        for damage in holdings.damage:
+            raise LogCorrupt(damage.seq, damage.segment, damage.offset)
+        if run_id is not None and holdings.get(run_id) is None:
+            raise RunNotFound(run_id)
+        for each in holdings.run_ids() if run_id is None else (run_id,):
+            folded = fold_stream(holdings.stream(each))
+            assert folded is not None, "every run has a beginning, and nothing is damaged"
+            sys.stdout.write(view_of(*folded).decode() + "\n")

@@ -1,0 +1,1 @@
+"""Plausible runs for a newcomer to look at; nothing of the service needs them."""

@@ -1,0 +1,259 @@
+"""What operators write: a v1 file brought in record by record, and a run taken out of force.
+
+An import is one request whose body and answer are lines: each record's verdict leaves once it is durable. Body
+and answer wait for each other, so memory is bounded by one window of records, however long the file.
+"""
+
+import asyncio
+import binascii
+from base64 import b64decode
+from collections import Counter, deque
+from collections.abc import AsyncIterator
+from typing import Any
+
+import attrs
+import orjson
+from aiohttp import web
+from attrs import evolve
+
+from api.errors import BodyTooLarge, UnsupportedMediaType
+from api.http.answers import outcome_answer
+from api.http.inputs import (
+    LARGE_BYTES,
+    REQUEST_ID,
+    SERVICE,
+    check_not_encoded,
+    next_chunk,
+    origin_of,
+    params,
+    read_json,
+    refuse,
+)
+from api.http.lines import Lines
+from api.http.problems import STATUSES, logger, told
+from api.http.wire import command_of
+from api.migration.import_record import ImportRecord, State, begun, ended
+from api.migration.migrate import BATCH_SIZE, BATCH_SIZE_MAX, Importer
+from api.migration.report import Verdict
+from api.migration.v1 import ImportedRun
+from api.migration.v1_text import V1Record
+from api.migration.v1_values import digest, is_size
+from eventlog.canonical import canonical
+from eventlog.clock import SystemClock
+from eventlog.errors import LogBusy, RunlogError
+from eventlog.strict_json import Fault, parse
+from projections.run import events, model
+from projections.run.errors import InvalidCommand
+
+LINE_BYTES_MAX = 32 << 20
+NDJSON = "application/x-ndjson"
+STOPPING = web.AppKey("stopping", asyncio.Event)
+"""Set when the server ends: an import may be long, and can be gone on with."""
+
+
+async def stop(app: web.Application) -> None:
+    """Let imports end at their next line."""
+    app[STOPPING].set()
+
+
+async def withdraw(request: web.Request) -> web.Response:
+    """POST /admin/runs/{id}/withdraw: the run goes out of force; 200 with its last view."""
+    run_id = request.match_info["run_id"]
+    body, _ = await read_json(request)
+    query = params(request)
+    command = command_of(body, model.Withdraw)
+    data = {name: value for name, value in attrs.asdict(command).items() if value is not None}
+    origin = await origin_of(request, query, body)
+    outcome = await request.app[SERVICE].add(run_id, events.WITHDRAWN, lambda _state: data, origin)
+    if not outcome.replayed:
+        logger.info("run.withdrawn", run_id=run_id, reason=command.reason, seq=outcome.position)
+    return await outcome_answer(request, outcome, status=200)
+
+
+async def import_records(request: web.Request) -> web.StreamResponse:
+    """POST /admin/import: v1 records as lines, and a line of answer for each; see docs/http.md."""
+    params(request)
+    check_not_encoded(request)
+    kind = request.headers.get("Content-Type", "")
+    if kind.partition(";")[0].strip().lower() != NDJSON:
+        raise UnsupportedMediaType("Content-Type", kind, NDJSON)
+    lines = _Objects(request)
+    importing = await _Importing.begin(request, lines)
+    response = web.StreamResponse(headers={"Content-Type": NDJSON})
+    await response.prepare(request)
+    try:
+        async for answer in importing.answers():
+            await response.write(orjson.dumps(answer) + b"\n")
+    except RunlogError as error:  # the status has left already: it is told in a line
+        line = {"status": STATUSES[error.code], **told(error), "request_id": request[REQUEST_ID]}
+        await response.write(orjson.dumps(line, default=str) + b"\n")
+    await response.write_eof()
+    return response
+
+
+class _Objects:
+    """The lines of a body, read one at a time."""
+
+    def __init__(self, request: web.Request) -> None:
+        self._request = request
+        self._idle_s = request.app[SERVICE].settings.idle_timeout_s
+        self._lines = Lines(LINE_BYTES_MAX)
+        self._cut: deque[bytes | None] = deque()
+
+    async def next(self) -> dict[str, Any] | None:
+        """Return the next line; None at the end.
+
+        Raises:
+            BodyTooLarge, RequestTimeout, MalformedJson, InvalidJson, InvalidCommand: it cannot be read.
+
+        """
+        while not self._cut:
+            if self._request.content.at_eof():
+                self._cut += self._lines.end()
+                break
+            self._cut += self._lines.feed(await next_chunk(self._request, self._idle_s))
+        if not self._cut:
+            return None
+        line = self._cut.popleft()
+        if line is None:
+            raise BodyTooLarge(LINE_BYTES_MAX)
+        value = await asyncio.to_thread(parse, line) if len(line) > LARGE_BYTES else parse(line)
+        if not isinstance(value, dict):
+            raise InvalidCommand((Fault("$", "each line must be an object"),))
+        return value
+
+
+class _Importing:
+    """One import under way."""
+
+    def __init__(self, app: web.Application, lines: _Objects, record: ImportRecord, importer: Importer) -> None:
+        """*importer* is told whom to tell."""
+        self._service, self._stopping = app[SERVICE], app[STOPPING]
+        self._lines, self._record, self._importer = lines, record, importer
+        self._outcomes: Counter[str] = Counter()
+        self._told: list[Verdict] = []
+        importer.tell = self._told.append
+
+    @classmethod
+    async def begin(cls, request: web.Request, lines: _Objects) -> "_Importing":
+        """Read the first line, and return once the import's record is durable."""
+        service = request.app[SERVICE]
+        head = await lines.next()
+        given = _head_of(head)
+        origin = evolve(await origin_of(request, {}, head), idempotency=None)
+        data_dir = service.settings.data_dir
+        record = await asyncio.to_thread(
+            begun, data_dir, SystemClock(), given["v1_path"], given["v1_sha256"], given.get("backup")
+        )
+        size = given.get("batch_size", BATCH_SIZE)
+        importer = Importer(service.log, record.import_id, origin, _are_there, lambda _verdict: None, size)
+        return cls(request.app, lines, record, importer)
+
+    async def answers(self) -> AsyncIterator[dict[str, Any]]:
+        """Work through the lines; give the lines of the answer."""
+        yield {"import_id": self._record.import_id}
+        while (line := await self._lines.next()) is not None:
+            if self._stopping.is_set():
+                await self._importer.flush()
+                raise LogBusy()
+            if "end" in line:
+                await self._importer.flush()
+                for verdict in self._verdicts():
+                    yield verdict
+                yield await self._end(is_whole=line["end"] is True)
+                return
+            if "blob" in line:
+                await self._keep(line)
+            else:
+                await self._add(line)
+            for verdict in self._verdicts():
+                yield verdict
+        await self._importer.flush()  # the client left; what came is kept, and the import can be gone on with
+        for verdict in self._verdicts():
+            yield verdict
+
+    def _verdicts(self) -> list[dict[str, Any]]:
+        verdicts, self._told[:] = list(self._told), []
+        for verdict in verdicts:
+            self._outcomes[verdict.outcome] += 1
+        return [attrs.asdict(verdict) for verdict in verdicts]
+
+    async def _add(self, line: dict[str, Any]) -> None:
+        if not isinstance(line.get("run_id"), str) or "record" not in line:
+            raise InvalidCommand((Fault("$", "must have run_id (a string) and record, or be a blob or the end"),))
+        blobs = line.get("blobs", {})
+        blobs = blobs if isinstance(blobs, dict) else {}
+
+        def find(sha256: str) -> int | None:
+            size = blobs.get(sha256)
+            return size if is_size(size) and self._service.blobs.size(sha256) == size else None
+
+        await self._importer.add(V1Record(line["run_id"], canonical(line["record"])), find)
+        await self._service.pace.keep()
+
+    async def _keep(self, line: dict[str, Any]) -> None:
+        first = _part_of(line)
+        parts = self._parts(first)
+        await self._service.blobs.put(parts, bytes_max=first["size_bytes"], expected_sha256=first["sha256"])
+
+    async def _parts(self, part: dict[str, Any]) -> AsyncIterator[bytes]:
+        yield part["data"]
+        while part["more"]:
+            part = _part_of(await self._lines.next())
+            yield part["data"]
+
+    async def _end(self, *, is_whole: bool) -> dict[str, Any]:
+        resumed, found = self._importer.resumed, self._outcomes
+        counts = {
+            "total": found.total(),
+            "imported": found["imported"] + resumed,
+            "unchanged": found["unchanged"] - resumed,
+            "conflicts": found["conflict"],
+            "failed": found["failed"],
+        }
+        state: State = "done" if is_whole else "stopped"
+        data_dir = self._service.settings.data_dir
+        await asyncio.to_thread(ended, data_dir, SystemClock(), self._record, state, counts)
+        return {"end": {"position": self._service.log.head}}
+
+
+async def _are_there(_run: ImportedRun) -> None:
+    """The blobs came before the record that names them."""
+
+
+def _head_of(line: dict[str, Any] | None) -> dict[str, Any]:
+    """Return what the first line says of the import.
+
+    Raises:
+        InvalidCommand: with every fault in it.
+
+    """
+    head = (line or {}).get("import")
+    if not isinstance(head, dict):
+        raise InvalidCommand((Fault("$.import", "is required in the first line"),))
+    faults = [Fault(f"$.import.{name}", "is not known") for name in head.keys() - _HEAD]
+    if digest(head.get("v1_sha256")) is None:
+        faults.append(Fault("$.import.v1_sha256", "must be 64 hex digits"))
+    if not isinstance(head.get("v1_path"), str):
+        faults.append(Fault("$.import.v1_path", "must be a string"))
+    backup = head.get("backup")
+    if backup is not None and not (isinstance(backup, dict) and backup.keys() == {"path", "sha256"}):
+        faults.append(Fault("$.import.backup", "must be {path, sha256}"))
+    size = head.get("batch_size", BATCH_SIZE)
+    if not is_size(size) or not 1 <= size <= BATCH_SIZE_MAX:
+        faults.append(Fault("$.import.batch_size", f"must be from 1 to {BATCH_SIZE_MAX}"))
+    refuse(faults)
+    return head
+
+
+_HEAD = {"v1_sha256", "v1_path", "backup", "batch_size"}
+
+
+def _part_of(line: dict[str, Any] | None) -> dict[str, Any]:
+    part = (line or {}).get("blob")
+    if isinstance(part, dict) and digest(part.get("sha256")) and is_size(part.get("size_bytes")):
+        try:
+            return {**part, "data": b64decode(part["data"], validate=True), "more": part.get("more") is True}
+        except (binascii.Error, KeyError, TypeError, ValueError):
+            pass
+    raise InvalidCommand((Fault("$.blob", "must be {sha256, size_bytes, data (base64), more}"),))

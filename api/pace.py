@@ -1,0 +1,45 @@
+"""The pace of bulk writing: the projections stay within a second of the head, however fast lines come.
+
+Whoever writes in bulk asks here before each portion. It waits for every projection that runs to
+cover what was durable a moment ago. One that failed, or is made anew, is not waited for: that may
+take hours, and `/readyz` tells of it.
+"""
+
+import time
+from collections import deque
+from collections.abc import Callable
+
+from projections.supervisor import Projections, Standing
+
+_BEHIND_S = 0.4
+"""How far a projection may be behind when a portion is let in. What it takes to fold the portions under way comes on top."""
+_SAMPLE_INTERVAL_S = 0.05
+_WAIT_S = 1.0
+"""A projection that hangs holds bulk writing up for so long at each portion, and never ends it."""
+
+
+class Pace:
+    """One pace for all bulk writes of a server."""
+
+    def __init__(self, projections: Projections, head: Callable[[], int]) -> None:
+        """*head* tells the seq of the last durable event."""
+        self._projections, self._head = projections, head
+        self._heads: deque[tuple[float, int]] = deque(maxlen=64)
+        """When the head stood where: times, and seqs."""
+        self._wanted = -1
+        """What the projections are to cover by now."""
+
+    async def keep(self) -> None:
+        """Return when the next portion may be written."""
+        now = time.monotonic()
+        if not self._heads or now - self._heads[-1][0] > _SAMPLE_INTERVAL_S:
+            self._heads.append((now, self._head()))
+        while self._heads and now - self._heads[0][0] > _BEHIND_S:
+            self._wanted = self._heads.popleft()[1]
+        for standing in self._projections.standings.values():
+            if _is_to_wait_for(standing) and not standing.covers(self._wanted):
+                await self._projections.wait(standing.name, self._wanted, _WAIT_S)
+
+
+def _is_to_wait_for(standing: Standing) -> bool:
+    return standing.state == "running" and standing.error is None

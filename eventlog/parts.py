@@ -1,0 +1,95 @@
+"""Segments read in parts, several at once where there is more than one processor; in memory that does not grow.
+
+A part is the lines that begin in a range of bytes, so that every line is in exactly one.
+"""
+
+import multiprocessing
+import os
+from collections import deque
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor
+from contextlib import closing
+from functools import partial
+from pathlib import Path
+
+from attrs import frozen
+
+from eventlog.posix import PosixDisk
+from eventlog.segment import segment_name, segment_path
+from eventlog.stretch import Bad, Naming, Stretch, stretches
+
+PART_BYTES = 16 << 20
+PROCESSES_FROM_BYTES = 128 << 20
+"""Below this a second process takes longer to start than it saves."""
+LINE_BYTES_MAX = 80 << 20
+_READ_BYTES = 1 << 20
+
+
+@frozen
+class Part:
+    """A range of bytes of one segment, whose file had *size* bytes when its reading began."""
+
+    segment: int
+    start: int
+    end: int
+    size: int
+
+
+def parts_of(segments: Sequence[tuple[int, int]]) -> Iterator[Part]:
+    """Yield the parts of *segments*, each with its size, in order; one without bytes has none."""
+    for segment, size in segments:
+        for start in range(0, size, PART_BYTES):
+            yield Part(segment, start, min(start + PART_BYTES, size), size)
+
+
+def read_parts(
+    root: Path, segments: Sequence[tuple[int, int]], naming: Naming | None
+) -> Iterator[tuple[Part, list[Stretch | Bad]]]:
+    """Yield each part with what it holds, in order."""
+    read = partial(read_part, root, naming=naming)
+    processes = os.cpu_count() or 1
+    if processes == 1 or sum(size for _, size in segments) < PROCESSES_FROM_BYTES:
+        for part in parts_of(segments):
+            yield part, read(part)
+        return
+    # Spawned: a fork would take the progress bar's thread along.
+    with ProcessPoolExecutor(processes, multiprocessing.get_context("spawn")) as pool:
+        waiting: deque[tuple[Part, Future[list[Stretch | Bad]]]] = deque()
+        try:
+            for part in parts_of(segments):
+                waiting.append((part, pool.submit(read, part)))
+                if len(waiting) > processes:
+                    done, future = waiting.popleft()
+                    yield done, future.result()
+            while waiting:
+                done, future = waiting.popleft()
+                yield done, future.result()
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+
+def read_part(root: Path, part: Part, naming: Naming | None) -> list[Stretch | Bad]:
+    """Return what the lines are that begin in *part*."""
+    path = segment_path(part.segment)
+    with closing(PosixDisk(root)) as disk:
+        before = disk.read(path, part.start - 1, 1) if part.start else b"\n"
+        data = disk.read(path, part.start, part.end - part.start)
+        offset = part.start
+        if before != b"\n":  # the line that is cut by the beginning is the part's before
+            skipped = data.find(b"\n") + 1 or len(data)
+            data, offset = data[skipped:], offset + skipped
+        if not data.endswith(b"\n") and offset + len(data) == part.end:
+            data += _rest_of_line(disk, path, part)
+    day = segment_name(part.segment)[:10].encode()
+    return list(stretches(data, offset, part.end, day, naming))
+
+
+def _rest_of_line(disk: PosixDisk, path: str, part: Part) -> bytes:
+    rest, offset = b"", part.end
+    while offset < part.size and len(rest) < LINE_BYTES_MAX:
+        piece = disk.read(path, offset, min(_READ_BYTES, part.size - offset))
+        rest += piece
+        offset += len(piece)
+        if not piece or b"\n" in piece:
+            return rest[: rest.find(b"\n") + 1 or len(rest)]
+    return rest

@@ -1,0 +1,171 @@
+"""A part of a segment read for checking: stretches of frames that follow one another, and what is no frame. Pure.
+
+Every byte of the part belongs to a line that begins in it, and every line to a stretch or to what is bad.
+Whether the stretches fit together is for `verify.py` to say, so that several parts can be read at once.
+"""
+
+import re
+from collections.abc import Callable, Iterator
+from hashlib import sha256
+
+from attrs import define, field, frozen
+
+_FRAME = re.compile(
+    rb'\{"seq":(0|[1-9][0-9]{0,18}),"first":(0|[1-9][0-9]{0,18}),"last":(0|[1-9][0-9]{0,18}),'
+    rb'"hash":"([0-9a-f]{64})","event":\{'
+)
+_TIME = b',"time":"'
+_TIME_BYTES = 27
+_TIME_WITHIN = 512
+"""The time stands so near to the end of an event: only what is short follows it in a sorted object."""
+_HEAD = b'{"seq":%d,"first":%d,"last":%d,"hash":"'
+_FRAMED = re.compile(rb'[0-9a-f]{64}","event":\{')
+_TO_EVENT = 64 + len('","event":')
+
+
+@frozen
+class Naming:
+    """Which events name a blob: their bytes end with *suffix*, and *blob* tells its digest and size."""
+
+    suffix: bytes
+    blob: Callable[[bytes], tuple[str, int]]
+
+
+@frozen
+class Bad:
+    """A line that is no frame, or an event in a stretch that is not as its frame claims."""
+
+    offset: int
+    reason: str
+    seq: int | None = None
+    """The seq that its frame claims, if it is one."""
+    is_padding: bool = False
+    """Whether it is nothing but NULs, up to the end of the file."""
+    is_cut: bool = False
+    """Whether it has no end."""
+
+
+@frozen
+class Head:
+    """What a frame says of its place."""
+
+    seq: int
+    first: int
+    last: int
+    offset: int
+
+    def continues(self, before: "Head") -> bool:
+        """Tell whether this frame may follow *before*."""
+        if self.seq != before.seq + 1:
+            return False
+        if before.seq < before.last:
+            return (self.first, self.last) == (before.first, before.last)
+        return self.first == self.seq <= self.last
+
+
+@define
+class Stretch:
+    """Frames that follow one another without a gap, the batches among them whole but for the first and the last."""
+
+    first: Head
+    last: Head
+    hashes: list[bytes] = field(factory=list)
+    """What the frames claim, in hex."""
+    first_time: bytes = b""
+    last_time: bytes = b""
+    first_batch: int = 0
+    """How many frames agree with the first one on their batch."""
+    bad: list[Bad] = field(factory=list)
+    blobs: list[tuple[int, str, int]] = field(factory=list)
+    """Seq, digest and size of each blob that is named."""
+
+    @property
+    def last_batch(self) -> int:
+        """How many frames agree with the last one on their batch."""
+        return self.last.seq - max(self.last.first, self.first.seq) + 1 if self.last.first <= self.last.seq else 1
+
+
+def stretches(data: bytes, offset: int, end: int, day: bytes, naming: Naming | None) -> Iterator[Stretch | Bad]:
+    """Yield what *data*, which begins with a line at *offset* of a segment, holds of lines that begin before *end*."""
+    start, limit = 0, min(end - offset, len(data))
+    while start < limit:
+        stretch, start = _stretch(data, start, limit, offset, day, naming)
+        if stretch is not None:
+            yield stretch
+            continue
+        newline = data.find(b"\n", start)
+        rest = data[start : newline + 1] if newline >= 0 else data[start:]
+        is_padding = newline < 0 and not rest.strip(b"\0")
+        yield Bad(offset + start, "it is no frame", None, is_padding, newline < 0)
+        start += len(rest)
+
+
+def _stretch(
+    data: bytes, start: int, limit: int, base: int, day: bytes, naming: Naming | None
+) -> tuple[Stretch | None, int]:
+    """Return the stretch that begins at *start*, and where it ends; None if no frame stands there.
+
+    This is the loop that `verify` spends its time in: for a frame that is as expected it makes nothing but slices.
+    """
+    head = _head(data, start, base)
+    if head is None:
+        return None, start
+    here, hash_at = head
+    found, at, before = Stretch(here, here), start, b""
+    seq, first, last = here.seq, here.first, here.last
+    hashes, find = found.hashes, data.find
+    while True:
+        newline = find(b"\n", hash_at)
+        event, digest = data[hash_at + _TO_EVENT : newline - 1], data[hash_at : hash_at + 64]
+        time_at = event.rfind(_TIME, -_TIME_WITHIN) + len(_TIME)
+        time = event[time_at : time_at + _TIME_BYTES]
+        if sha256(event).hexdigest().encode() != digest:
+            found.bad.append(Bad(base + at, "its bytes do not match its hash", seq))
+        elif time <= before:
+            found.bad.append(Bad(base + at, "its time is not later than that of the event before", seq))
+        elif time[:10] != day:
+            found.bad.append(Bad(base + at, "its time is not of the day of its segment", seq))
+        elif naming is not None and event.endswith(naming.suffix):
+            _name(found, seq, base + at, event, naming)
+        hashes.append(digest)
+        found.first_time = found.first_time or time
+        before, end = time, newline + 1
+        if end < limit:
+            begins = seq == last
+            expected = _HEAD % ((seq + 1,) * 3 if begins else (seq + 1, first, last))
+            hash_at = end + len(expected)
+            if data.startswith(expected, end) and _FRAMED.match(data, hash_at) and _is_ended(data, hash_at):
+                at, seq = end, seq + 1
+                if begins:
+                    found.first_batch = found.first_batch or len(hashes)
+                    first = last = seq
+                continue
+            head = _head(data, end, base)
+            if head is not None and head[0].continues(Head(seq, first, last, 0)):
+                found.first_batch = found.first_batch or len(hashes)
+                at, hash_at = end, head[1]
+                seq, first, last = head[0].seq, head[0].first, head[0].last
+                continue
+        found.first_batch = found.first_batch or len(hashes)
+        found.last_time, found.last = before, Head(seq, first, last, base + at)
+        return found, end
+
+
+def _head(data: bytes, start: int, base: int) -> tuple[Head, int] | None:
+    """Return the head of the frame at *start*, and where its hash stands; None if the line there is not one."""
+    head = _FRAME.match(data, start)
+    if head is None or not _is_ended(data, head.start(4)):
+        return None
+    return Head(int(head[1]), int(head[2]), int(head[3]), base + start), head.start(4)
+
+
+def _is_ended(data: bytes, start: int) -> bool:
+    newline = data.find(b"\n", start)
+    return data[newline - 2 : newline] == b"}}"
+
+
+def _name(stretch: Stretch, seq: int, offset: int, event: bytes, naming: Naming) -> None:
+    try:
+        stretch.blobs.append((seq, *naming.blob(event)))
+    except (ValueError, KeyError, TypeError):
+        stretch.bad.append(Bad(offset, "it names no attachment that can be looked for", seq))

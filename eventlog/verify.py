@@ -1,0 +1,304 @@
+"""Verifying a log, stopped or live: every byte of it against what was signed. Nothing is written, no lock is needed.
+
+The checkpoint is read first, then every segment; so what a live log appends meanwhile is only an unsigned tail.
+Any changed, missing, added or swapped byte below the checkpoint is found, and the first bad event is named.
+"""
+
+import os
+from collections.abc import Callable
+from contextlib import closing, suppress
+from functools import partial
+from pathlib import Path
+
+from attrs import define, field
+
+from eventlog.blobs import blob_path, holds
+from eventlog.claims import claimed_hashes
+from eventlog.disk import Disk
+from eventlog.errors import LogCorrupt, LogDamaged
+from eventlog.joining import Joining
+from eventlog.locate import Finder
+from eventlog.lock import is_held
+from eventlog.note import Checkpoint, NoteRefused, open_checkpoint
+from eventlog.opening import LOG_JSON, Identity, is_of_its_time, opened_checkpoint, parse_identity
+from eventlog.parts import read_parts
+from eventlog.posix import PosixDisk
+from eventlog.seals import CHECKPOINT, read_seal, seal_path, sealed_segments
+from eventlog.segment import SEGMENTS, segment_numbers, segment_path
+from eventlog.signing import Verifier, encode_base64
+from eventlog.strays import strays
+from eventlog.stretch import Bad, Naming, Stretch
+from eventlog.tiles import ENTRIES, TILE_WIDTH, Tile, entries_of
+from eventlog.tree import TILE_BYTES_MAX, tile_path
+from eventlog.verdict import Fault, Verdict
+from eventlog.whole import read_whole
+
+_BYTES_MAX = 1 << 20
+_BLOBS_KNOWN_MAX = 100_000
+
+Progress = Callable[[int], None]
+"""Hears how many bytes of the segments are done."""
+
+
+def verify(
+    data_dir: Path,
+    attachments_dir: Path | None,
+    naming: Naming | None,
+    *,
+    key: Verifier | None = None,
+    on_progress: Progress = lambda _done: None,
+) -> Verdict:
+    """Return what is wrong with the log in *data_dir*; without *attachments_dir* blobs are left out."""
+    with closing(PosixDisk(data_dir)) as disk:
+        return _Verification(data_dir, attachments_dir, naming, disk, key, on_progress).run()
+
+
+def segment_bytes(data_dir: Path) -> int:
+    """Return how many bytes all segments have."""
+    with closing(PosixDisk(data_dir)) as disk:
+        return sum(disk.size(segment_path(each)) or 0 for each in segment_numbers(disk.names(SEGMENTS)))
+
+
+@define
+class _Verification:
+    """One verification."""
+
+    _data_dir: Path
+    _attachments_dir: Path | None
+    _naming: Naming | None
+    _disk: Disk
+    _key: Verifier | None
+    _on_progress: Progress
+    verdict: Verdict = field(factory=Verdict)
+    _is_live: bool = False
+    _identity: Identity | None = None
+    _signed: Checkpoint | None = None
+    _seals: dict[int, Checkpoint] = field(factory=dict)
+    _segments: list[int] = field(factory=list)
+    _joining: Joining = field(init=False)
+    _differing: list[Tile] = field(factory=list)
+    """Tiles on disk that are not those of the events; whose fault that is shows at the next signed root."""
+    _agreed: int = 0
+    """The size up to which a signed root proved the events."""
+    _good_blobs: set[str] = field(factory=set)
+
+    def run(self) -> Verdict:
+        self._is_live = is_held(self._data_dir)
+        self._read_identity()
+        self._segments = segment_numbers(self._disk.names(SEGMENTS))
+        sizes = [(each, self._disk.size(segment_path(each)) or 0) for each in self._segments]
+        self._read_seals()
+        self._joining = Joining(self.verdict.add, self._compare_tiles, self._targets())
+        self._read_events(sizes)
+        self._judge_end()
+        for fault in strays(self._disk, self._segments, self._joining.next_seq, is_live=self._is_live):
+            self.verdict.add(fault)
+        return self.verdict
+
+    def _read_identity(self) -> None:
+        """Read `log.json` and the checkpoint, before anything that may grow."""
+        data = read_whole(self._disk, LOG_JSON, _BYTES_MAX) or b""
+        key = self._key
+        try:
+            self._identity = parse_identity(data)
+            own = self._identity.verifier
+            if data != self._identity.data or not is_of_its_time(self._identity):
+                self.verdict.add(Fault("it is not as it was written", LOG_JSON))
+            if key is not None and key != own:
+                self.verdict.add(Fault(f"it names the key {own.vkey}, not the one that was given", LOG_JSON))
+            key = key or own
+        except LogDamaged as error:
+            self.verdict.add(Fault(error.what, LOG_JSON))
+        if key is None:
+            return
+        self.verdict.key, self.verdict.is_self_consistent_only = key.vkey, self._key is None
+        try:
+            _, self._signed = opened_checkpoint(self._disk, key)
+        except LogDamaged as error:
+            self.verdict.add(Fault(error.what, CHECKPOINT))
+            return
+        self.verdict.signed, self.verdict.origin = self._signed.size, self._signed.origin
+        self.verdict.root = encode_base64(self._signed.root)
+
+    def _read_seals(self) -> None:
+        sealed = sealed_segments(self._disk)
+        for segment in sealed:
+            if segment not in self._segments or (self._is_live and segment == self._segments[-1]):
+                continue  # the first is a stray, the second was written since
+            if segment == self._segments[-1]:
+                self.verdict.add(Fault("it is the seal of a segment that is not finished", seal_path(segment)))
+                continue
+            try:
+                verifier = Verifier.parse(self.verdict.key) if self.verdict.key else None
+                if verifier is not None:
+                    self._seals[segment] = open_checkpoint(read_seal(self._disk, segment) or b"", verifier)
+            except NoteRefused as error:
+                self.verdict.add(Fault(f"it counts for nothing: {error.reason}", seal_path(segment)))
+        for segment in self._segments[:-1]:
+            if segment not in sealed:
+                if self._is_live and segment == self._segments[-2]:
+                    self.verdict.note(f"{seal_path(segment)} is not there yet.")
+                else:
+                    self.verdict.add(Fault("the seal of a finished segment is missing", seal_path(segment)))
+
+    def _targets(self) -> dict[int, list[Callable[[bytes], None]]]:
+        """Return which root is to be compared at which size."""
+        targets: dict[int, list[Callable[[bytes], None]]] = {}
+        for segment, seal in self._seals.items():
+            targets.setdefault(seal.size, []).append(partial(self._compare_root, seal, seal_path(segment)))
+        if self._signed is not None and self._signed.size:
+            targets.setdefault(self._signed.size, []).append(partial(self._compare_root, self._signed, CHECKPOINT))
+        return targets
+
+    def _read_events(self, sizes: list[tuple[int, int]]) -> None:
+        done = 0
+        at: int | None = None
+        for segment, size in sizes:
+            if not size and segment != self._segments[-1]:
+                self.verdict.add(Fault("it has no events", segment_path(segment), 0, None))
+        for part, found in read_parts(self._data_dir, sizes, self._naming):
+            if at not in (None, part.segment):
+                self._end_segment(at or 0)
+            at = part.segment
+            for one in found:
+                if isinstance(one, Bad):
+                    self._joining.bad(part.segment, one)
+                else:
+                    self._take(part.segment, one)
+            done += part.end - part.start
+            self._on_progress(done)
+        if at is not None and at != self._segments[-1]:
+            self._end_segment(at)
+
+    def _take(self, segment: int, stretch: Stretch) -> None:
+        if self._joining.next_seq == 0 and stretch.first.seq == 0 and self._identity is not None:
+            self._check_source(segment)
+        if self._is_live and self._signed and self._joining.next_seq >= self._signed.size and self._is_above(stretch):
+            return
+        self.verdict.events += self._joining.stretch(segment, stretch)
+        for seq, digest, size in stretch.blobs:
+            self._check_blob(segment, stretch, seq, digest, size)
+
+    def _is_above(self, stretch: Stretch) -> bool:
+        """Tell whether a stretch of a live log's tail does not fit: it is being written, or was cut off and written anew."""
+        return stretch.first.seq != self._joining.next_seq or bool(stretch.bad)
+
+    def _check_source(self, segment: int) -> None:
+        """The first event names its log: `log.json` and the segments belong together."""
+        assert self._identity is not None
+        place = Finder(self._disk).place(0)
+        start = place.offset
+        line = self._disk.read(segment_path(segment), start, place.length)
+        if f'"source":"{self._identity.source}"'.encode() not in line[-_BYTES_MAX:]:
+            self.verdict.add(Fault(f"it is not of the log {self._identity.log_id}", segment_path(segment), start, 0))
+
+    def _end_segment(self, segment: int) -> None:
+        self._joining.end_of_segment(is_newest=False)
+        seal = self._seals.get(segment)
+        if seal is not None and seal.size != self._joining.next_seq and not self._joining.is_broken:
+            what = f"it is signed for {seal.size} events, and its segment ends at {self._joining.next_seq}"
+            self.verdict.add(Fault(what, seal_path(segment)))
+
+    def _judge_end(self) -> None:
+        """Judge what lies at the end of the newest segment, and whether all is there that was signed."""
+        joining, signed = self._joining, self._signed.size if self._signed else 0
+        newest = self._segments[-1] if self._segments else 0
+        unfinished = joining.end_of_segment(is_newest=True)
+        if joining.next_seq < signed:
+            where = segment_path(newest) if newest else SEGMENTS
+            end = self._disk.size(where) if newest else None
+            waiting = [bad for _, bad in joining.take_waiting() if not bad.is_padding]
+            what = waiting[0].reason if waiting else "the log ends here"
+            offset = waiting[0].offset if waiting else end
+            missing = signed - joining.next_seq
+            what = f"{what}; the checkpoint is signed for {signed} events"
+            self.verdict.add(Fault(what, where, offset, joining.next_seq), max(missing, len(waiting)))
+        if unfinished is not None:
+            self._above(unfinished.what, unfinished.path, unfinished.offset, unfinished.seq)
+        for segment, bad in joining.take_waiting():
+            if not bad.is_padding:
+                self._above(bad.reason, segment_path(segment), bad.offset, joining.next_seq)
+        self.verdict.unsigned_tail = max(0, joining.next_seq - signed)
+        if not joining.is_broken and joining.next_seq >= signed:
+            self._blame_tiles()
+
+    def _above(self, what: str, path: str, offset: int | None, seq: int | None) -> None:
+        """Report what is not whole above the checkpoint: of a live log the last batch may be on its way."""
+        fault = Fault(what, path, offset, seq)
+        if self._is_live:
+            self.verdict.note(f"Above the checkpoint, while the log is written: {fault.in_words}.")
+        else:
+            self.verdict.add(fault)
+
+    def _compare_root(self, signed: Checkpoint, path: str, root: bytes) -> None:
+        if self._joining.is_broken:
+            return
+        if root == signed.root:
+            self._agreed = signed.size
+            self._blame_tiles()
+            return
+        suspects = self._suspects(signed.size)
+        for seq in suspects:
+            self.verdict.add(self._changed(seq, "its bytes and its hash were changed together"))
+        if not suspects:
+            last = signed.size - 1
+            what = f"one or more of the events from {self._agreed} to {last} were changed with their hashes: the root of {path} is another"
+            self.verdict.add(self._changed(self._agreed, what))
+        # Nothing behind this can be proven by a root again.
+        self._joining.is_broken = True
+        self._differing.clear()
+
+    def _changed(self, seq: int, what: str) -> Fault:
+        try:
+            place = Finder(self._disk).place(seq)
+        except LogCorrupt as error:
+            return Fault(what, f"{SEGMENTS}/{error.segment}", error.offset, seq)
+        return Fault(what, segment_path(place.segment), place.offset, seq)
+
+    def _suspects(self, size: int) -> list[int]:
+        """Return the events that a stored bundle, which others may have forgotten to change, tells otherwise."""
+        found: list[int] = []
+        for tile in self._differing:
+            if tile.level == ENTRIES:
+                stored = entries_of(self._stored(tile) or b"")
+                first = tile.number * TILE_WIDTH
+                here = self._claimed(first, len(stored))
+                found += [first + i for i, (a, b) in enumerate(zip(stored, here, strict=False)) if a != b]
+        return [seq for seq in found if seq < size]
+
+    def _claimed(self, first: int, count: int) -> list[bytes]:
+        with suppress(LogCorrupt):
+            return claimed_hashes(self._disk, Finder(self._disk).place, first, first + count)
+        return []
+
+    def _compare_tiles(self, full: dict[Tile, bytes]) -> None:
+        for tile, data in full.items():
+            stored = self._stored(tile)
+            if stored is None:
+                self.verdict.tiles_missing += 1
+            elif stored != data:
+                self._differing.append(tile)
+
+    def _stored(self, tile: Tile) -> bytes | None:
+        return read_whole(self._disk, tile_path(tile), TILE_BYTES_MAX)
+
+    def _blame_tiles(self) -> None:
+        """The events are those that were signed, so the tiles that differ from them are wrong."""
+        for tile in self._differing:
+            self.verdict.add(Fault("it is not the tile of the events", tile_path(tile)))
+        self._differing.clear()
+
+    def _check_blob(self, segment: int, stretch: Stretch, seq: int, digest: str, size: int) -> None:
+        if self._attachments_dir is None or digest in self._good_blobs:
+            return
+        self.verdict.blobs += 1
+        try:
+            path = blob_path(self._attachments_dir, digest)
+        except ValueError:
+            self.verdict.add(Fault("it names an attachment by what is no SHA-256", segment_path(segment), None, seq))
+            return
+        if not holds(path, digest, size):
+            what = "the attachment that event names is " + ("missing" if not os.path.exists(path) else "not its bytes")
+            self.verdict.add(Fault(what, f"attachments/{digest[:2]}/{digest[2:4]}/{digest}", None, seq))
+        elif len(self._good_blobs) < _BLOBS_KNOWN_MAX:
+            self._good_blobs.add(digest)

@@ -1,0 +1,114 @@
+"""`runlog verify` and `status`: told by ids and content, field by field, and without a trace."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+from tests.commands import V1_FILE, Ran, everything_under, migrate, record, runlog, written
+from tests.server import FILES, Server
+
+V1 = json.loads(V1_FILE.read_bytes())
+ONE, TWO, THREE = (f"run_{digit * 16}" for digit in "012")
+BLOB = "079a3f9b4a549997874e06798233ced96fee7cf8902ace429ad9872a61b581ea"
+
+
+def verify(path: Path, data_dir: Path) -> Ran:
+    """Verify the v1 file at *path*."""
+    return runlog("verify", "--v1-path", path, "--data-dir", data_dir, "--json")
+
+
+def status(path: Path, data_dir: Path) -> str:
+    ran = runlog("status", "--v1-path", path, "--data-dir", data_dir, "--json")
+    assert set(ran.json) == {"status", "v1", "imported", "missing", "withdrawn"}
+    return str(ran.json["status"])
+
+
+def test_the_real_file_is_the_same_here_and_looking_leaves_no_trace(tmp_path: Path) -> None:
+    migrate(V1_FILE, tmp_path / "data", "--no-backup")
+    before = everything_under(tmp_path)
+    ran = verify(V1_FILE, tmp_path / "data")
+    assert (ran.code, ran.json) == (0, {"total": 39, "same": 39, "missing": [], "different": [], "tampered": []})
+    assert status(V1_FILE, tmp_path / "data") == "MIGRATED"
+    assert everything_under(tmp_path) == before
+
+
+def test_without_a_log_all_is_missing_and_no_folder_is_made(tmp_path: Path) -> None:
+    ran = verify(V1_FILE, tmp_path / "data")
+    assert (ran.code, ran.json["missing"]) == (1, list(V1))
+    assert status(V1_FILE, tmp_path / "data") == "V1_ONLY"
+    assert status(tmp_path / "no.json", tmp_path / "data") == "EMPTY"
+    assert verify(tmp_path / "no.json", tmp_path / "data").code == 2
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("change", "field"),
+    [
+        ({"status": "ERROR"}, "status"),
+        ({"feasibility": {"a": {"b": 1.0}}}, "feasibility.a.b"),
+        ({"notes": "other"}, "meta.v1.notes"),
+        ({"explanation_status": "PENDING"}, "explanation_status"),
+        ({"advisory_inputs": ["b"]}, "advisory_inputs"),
+        ({"created_at_utc": "2026-01-05T05:07:17Z"}, "created_at_utc"),
+        ({"tool_id": "other"}, "tool_id"),
+    ],
+)
+def test_every_field_that_differs_is_named(tmp_path: Path, change: dict[str, object], field: str) -> None:
+    original = record(ONE, feasibility={"a": {"b": 1}}, notes="v1", advisory_inputs=["a"])
+    migrate(written(tmp_path, original, record(TWO)), tmp_path / "data", "--no-backup")
+    ran = verify(written(tmp_path, original | change, record(TWO), record(THREE)), tmp_path / "data")
+    assert (ran.code, ran.json["total"], ran.json["same"], ran.json["missing"]) == (1, 3, 1, [THREE])
+    assert all(set(one) == {"run_id", "field", "v1", "here"} for one in ran.json["different"])
+    assert {one["run_id"] for one in ran.json["different"]} == {ONE}
+    assert field in {one["field"] for one in ran.json["different"]}
+    assert status(tmp_path / "v1.json", tmp_path / "data") == "PARTIAL"
+
+
+def test_one_bad_record_does_not_stop_it(tmp_path: Path) -> None:
+    path = written(tmp_path, record(ONE), record("x"), record(TWO, status="MAYBE"), record(THREE))
+    migrate(path, tmp_path / "data", "--no-backup")
+    ran = verify(path, tmp_path / "data")
+    assert (ran.code, ran.json["same"], ran.json["missing"]) == (1, 2, ["x", TWO])
+
+
+def test_a_file_that_was_changed_removed_or_put_there_is_named(tmp_path: Path) -> None:
+    path = written(tmp_path, record(ONE), record(TWO))
+    migrate(path, tmp_path / "data", "--no-backup")
+    day = tmp_path / "data" / "runs" / "2026-01-05"
+    (day / f"{ONE}.json").chmod(0o644)
+    (day / f"{ONE}.json").write_text("{}")
+    (day / f"{TWO}.json").unlink()
+    (day / "stranger.json").write_text("{}")
+    ran = verify(path, tmp_path / "data")
+    assert (ran.code, ran.json["same"]) == (1, 2)
+    assert sorted(ran.json["tampered"]) == [f"2026-01-05/{name}.json" for name in (ONE, TWO, "stranger")]
+
+
+def test_a_changed_event_and_a_changed_blob_are_named_and_the_rest_is_compared(tmp_path: Path) -> None:
+    blobs = tmp_path / "blobs"
+    shutil.copytree(FILES, blobs)
+    runs = [record(ONE), record(TWO, attachments=[{"sha256": BLOB}]), record(THREE)]
+    path = written(tmp_path, *runs)
+    migrate(path, tmp_path / "data", "--no-backup", "--v1-attachments", blobs)
+    blob = tmp_path / "data" / "attachments" / BLOB[:2] / BLOB[2:4] / BLOB
+    blob.chmod(0o644)
+    blob.write_bytes(b"other")
+    (segment,) = (tmp_path / "data" / "log" / "segments").iterdir()
+    segment.chmod(0o644)
+    segment.write_bytes(segment.read_bytes().replace(b'"status":"OK"', b'"status":"NO"', 1))
+    ran = verify(path, tmp_path / "data")
+    assert (ran.code, ran.json["total"], ran.json["same"]) == (1, 3, 2)
+    assert ran.json["missing"] == [ONE]
+    assert ran.json["tampered"][0] == f"attachments/{BLOB[:2]}/{BLOB[2:4]}/{BLOB}"
+    assert f"log/segments/{segment.name}, byte 0" in ran.json["tampered"][1]
+
+
+def test_equal_numbers_of_unrelated_runs_are_no_migration(own_server: Server) -> None:
+    path = written(own_server.folder, record(ONE))
+    assert status(path, own_server.data_dir) == "V1_ONLY"
+    own_server.create()
+    assert status(path, own_server.data_dir) == "V1_ONLY"
+    assert status(own_server.folder / "no.json", own_server.data_dir) == "LOG_ONLY"
+    assert verify(path, own_server.data_dir).json["missing"] == [ONE]
