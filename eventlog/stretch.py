@@ -43,6 +43,8 @@ class Bad:
     """Whether it is nothing but NULs, up to the end of the file."""
     is_cut: bool = False
     """Whether it has no end."""
+    actual: bytes | None = None
+    """The hash that an event has, where its frame claims another."""
 
 
 @frozen
@@ -120,7 +122,8 @@ def _stretch(
         time_at = event.rfind(_TIME, -_TIME_WITHIN) + len(_TIME)
         time = event[time_at : time_at + _TIME_BYTES]
         if sha256(event).hexdigest().encode() != digest:
-            found.bad.append(Bad(base + at, "its bytes do not match its hash", seq))
+            actual = sha256(event).digest()
+            found.bad.append(Bad(base + at, "its bytes do not match its hash", seq, actual=actual))
         elif time <= before:
             found.bad.append(Bad(base + at, "its time is not later than that of the event before", seq))
         elif time[:10] != day:

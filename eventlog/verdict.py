@@ -30,7 +30,7 @@ class Verdict:
     """The outcome. Every fault is counted; the first `FAULTS_MAX` are told."""
 
     events: int = 0
-    """How many events were read that are what they should be, or only rotted in place."""
+    """Where the events end."""
     bad: int = 0
     first_bad: Fault | None = None
     """The first event that is bad, or else the first file."""

@@ -141,9 +141,9 @@ class _Verification:
                 else:
                     self.verdict.add(Fault("the seal of a finished segment is missing", seal_path(segment)))
 
-    def _targets(self) -> dict[int, list[Callable[[bytes], None]]]:
+    def _targets(self) -> dict[int, list[Callable[[set[bytes]], bytes | None]]]:
         """Return which root is to be compared at which size."""
-        targets: dict[int, list[Callable[[bytes], None]]] = {}
+        targets: dict[int, list[Callable[[set[bytes]], bytes | None]]] = {}
         for segment, seal in self._seals.items():
             targets.setdefault(seal.size, []).append(partial(self._compare_root, seal, seal_path(segment)))
         if self._signed is not None and self._signed.size:
@@ -175,7 +175,7 @@ class _Verification:
             self._check_source(segment)
         if self._is_live and self._signed and self._joining.next_seq >= self._signed.size and self._is_above(stretch):
             return
-        self.verdict.events += self._joining.stretch(segment, stretch)
+        self._joining.stretch(segment, stretch)
         for seq, digest, size in stretch.blobs:
             self._check_blob(segment, stretch, seq, digest, size)
 
@@ -193,8 +193,8 @@ class _Verification:
             self.verdict.add(Fault(f"it is not of the log {self._identity.log_id}", segment_path(segment), start, 0))
 
     def _end_segment(self, segment: int) -> None:
-        self._joining.end_of_segment(is_newest=False)
         seal = self._seals.get(segment)
+        self._joining.end_of_segment(seal.size if seal else None)
         if seal is not None and seal.size != self._joining.next_seq and not self._joining.is_broken:
             what = f"it is signed for {seal.size} events, and its segment ends at {self._joining.next_seq}"
             self.verdict.add(Fault(what, seal_path(segment)))
@@ -203,7 +203,7 @@ class _Verification:
         """Judge what lies at the end of the newest segment, and whether all is there that was signed."""
         joining, signed = self._joining, self._signed.size if self._signed else 0
         newest = self._segments[-1] if self._segments else 0
-        unfinished = joining.end_of_segment(is_newest=True)
+        unfinished = joining.end_of_segment(signed)
         if joining.next_seq < signed:
             where = segment_path(newest) if newest else SEGMENTS
             end = self._disk.size(where) if newest else None
@@ -213,13 +213,16 @@ class _Verification:
             missing = signed - joining.next_seq
             what = f"{what}; the checkpoint is signed for {signed} events"
             self.verdict.add(Fault(what, where, offset, joining.next_seq), max(missing, len(waiting)))
-        if unfinished is not None:
+        elif unfinished is not None and (unfinished.seq or 0) < signed:
+            self.verdict.add(unfinished)
+        elif unfinished is not None:
             self._above(unfinished.what, unfinished.path, unfinished.offset, unfinished.seq)
         for segment, bad in joining.take_waiting():
             if not bad.is_padding:
                 self._above(bad.reason, segment_path(segment), bad.offset, joining.next_seq)
+        self.verdict.events = joining.next_seq
         self.verdict.unsigned_tail = max(0, joining.next_seq - signed)
-        if not joining.is_broken and joining.next_seq >= signed:
+        if not joining.is_broken and joining.next_seq >= signed and not self.verdict.bad:
             self._blame_tiles()
 
     def _above(self, what: str, path: str, offset: int | None, seq: int | None) -> None:
@@ -230,23 +233,24 @@ class _Verification:
         else:
             self.verdict.add(fault)
 
-    def _compare_root(self, signed: Checkpoint, path: str, root: bytes) -> None:
-        if self._joining.is_broken:
-            return
-        if root == signed.root:
+    def _compare_root(self, signed: Checkpoint, path: str, roots: set[bytes]) -> bytes | None:
+        """Return the one of the possible *roots* that was signed; if none was, find out which events were changed."""
+        if signed.root in roots:
             self._agreed = signed.size
             self._blame_tiles()
-            return
+            return signed.root
         suspects = self._suspects(signed.size)
         for seq in suspects:
             self.verdict.add(self._changed(seq, "its bytes and its hash were changed together"))
-        if not suspects:
+        if not suspects and not self._is_known_bad(self._agreed, signed.size):
             last = signed.size - 1
             what = f"one or more of the events from {self._agreed} to {last} were changed with their hashes: the root of {path} is another"
             self.verdict.add(self._changed(self._agreed, what))
-        # Nothing behind this can be proven by a root again.
-        self._joining.is_broken = True
         self._differing.clear()
+        return None
+
+    def _is_known_bad(self, first: int, end: int) -> bool:
+        return any(fault.seq is not None and first <= fault.seq < end for fault in self.verdict.faults)
 
     def _changed(self, seq: int, what: str) -> Fault:
         try:

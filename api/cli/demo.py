@@ -97,4 +97,8 @@ def _tell(folder: Path, imported: int, recorded: int, as_json: bool) -> None:
         click.echo(json.dumps(facts))
         return
     click.echo(f"{folder} has {imported} imported runs of {DAYS} days, and {recorded} that were recorded now.")
-    click.echo(f"Next: `runlog serve --data-dir {folder} --open`. Delete the folder when you have seen enough.")
+    import shlex
+
+    click.echo(
+        f"Next: `runlog serve --data-dir {shlex.quote(str(folder))} --open`. Delete the folder when you have seen enough."
+    )

@@ -18,6 +18,7 @@ from api.http.accept import EVENT_STREAM, NDJSON, preferred
 from api.http.answers import answer
 from api.http.inputs import BASE, SERVICE, params, refuse
 from api.http.live import LIVE, Live
+from api.http.problems import logger
 from api.service import Service
 from eventlog.errors import LogCorrupt
 from eventlog.event import Recorded
@@ -177,6 +178,7 @@ async def _listen(request: web.Request, service: Service, ask: Ask) -> web.Strea
         try:
             await listener.run(stall_s)
         except TimeoutError:
+            logger.warning("listener.too_slow", after=listener.at)
             with suppress(TimeoutError):
                 await listener.end("slow", _LAST_WORD_S)
             # What it did not read stays there for it a little longer; then the connection is cut.
@@ -191,7 +193,7 @@ class _Listener:
 
     def __init__(self, response: web.StreamResponse, service: Service, ask: Ask, live: Live) -> None:
         self._response, self._service, self._ask, self._live = response, service, ask, live
-        self._at, self._left = ask.after, ask.limit
+        self.at, self._left = ask.after, ask.limit
         self._now = asyncio.get_running_loop().time
         self._written_at = self._now()
 
@@ -221,15 +223,15 @@ class _Listener:
 
     async def end(self, reason: str, stall_s: float) -> None:
         """Say why nothing more comes, and from where to go on."""
-        last = orjson.dumps({"reason": reason, "after": self._at})
+        last = orjson.dumps({"reason": reason, "after": self.at})
         await self._write(b"event: end\ndata: %b\n\n" % last, stall_s)
 
     async def _catch_up(self, stall_s: float) -> None:
-        async for events, at in _slices(self._service, self._ask, self._at, self._live):
+        async for events, at in _slices(self._service, self._ask, self.at, self._live):
             wanted = events if self._left is None else events[: self._left]
             if wanted:
                 await self._write(b"".join([_message(one) for one in wanted]), stall_s)
-            self._at = at if len(wanted) == len(events) else wanted[-1].seq
+            self.at = at if len(wanted) == len(events) else wanted[-1].seq
             if self._left is not None:
                 self._left -= len(wanted)
             if self._left == 0 or self._live.is_ending:

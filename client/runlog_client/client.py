@@ -203,7 +203,7 @@ class RunlogClient:
         """Give every event *after* a seq (None: from the first, `latest`: from now), and then each new one; without end.
 
         When the connection breaks, it is made anew and goes on after the last event that was given: none
-        is left out, and none comes twice.
+        is left out, and none comes twice. One that breaks before it said where it is begins with `after` again.
         """
         async for event in heard(self._transport, after, _query({"type": type, "run_id": run_id})):
             yield event

@@ -20,7 +20,7 @@ from api.settings import SettingInvalid, Settings, SettingUnknown
 from eventlog.errors import LogCorrupt, LogDamaged, LogHalted, LogLocked
 
 ROOT = Path(__file__).parents[2]
-HEAVY = ("aiohttp", "structlog", "rich", "ijson", "cattrs", "typed_settings", "orjson", "uvloop", "sqlite3", "asyncio")
+HEAVY = ("aiohttp", "structlog", "rich", "cattrs", "typed_settings", "orjson", "uvloop", "sqlite3", "asyncio")
 
 
 @pytest.fixture(autouse=True)

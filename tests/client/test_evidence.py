@@ -138,6 +138,30 @@ def test_what_is_no_key_is_refused(key: str):
     assert refuses(evidence(), "", key)
 
 
+@pytest.mark.parametrize(
+    ("wrong", "because"),
+    [
+        (lambda note: note.replace("\n\n", "\n"), "not a signed note"),
+        (lambda note: note.removesuffix("\n"), "not a signed note"),
+        (lambda note: note.replace("\u2014", "-"), "malformed"),
+        (lambda note: note.replace("\n21\n", "\n22\n"), "does not fit"),
+        (lambda note: note.partition("\u2014")[0] + "\u2014 other AAAA\n", "not signed by the key"),
+        (lambda note: note.replace(LOG.name, FORGER.name + "x"), "not signed by the key"),
+        (lambda _: signed("runlog.local/other\n21\nAAAA\n"), "not one of the log of this key"),
+        (lambda _: signed(f"{LOG.name}\n021\nAAAA\n"), "not one of the log of this key"),
+        (lambda _: signed(f"{LOG.name}\n21\nAAB=\n"), "another form"),
+        (lambda _: signed(f"{LOG.name}\n21\nA!\n"), "not base64"),
+    ],
+)
+def test_a_checkpoint_that_is_not_the_logs_is_refused(wrong: Any, because: str):
+    document = evidence()
+    assert refuses(document | {"checkpoint": wrong(document["checkpoint"])}, because)
+
+
+def signed(text: str) -> str:
+    return Note(text, (LOG.sign(text),)).data.decode()
+
+
 def test_a_proof_that_is_too_long_or_too_short_is_refused():
     entries = [bytes([i]) * 32 for i in range(5)]
     tree, whole = Frontier().grown([leaf_hash(entry) for entry in entries])

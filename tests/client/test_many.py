@@ -3,6 +3,7 @@
 import asyncio
 import itertools
 import json
+import time
 from typing import Any
 
 import pytest
@@ -158,18 +159,55 @@ async def test_events_come_from_the_past_and_then_as_they_happen(runs: RunlogCli
 
 
 @needs_events
-async def test_a_listener_misses_nothing_and_hears_nothing_twice_when_the_server_is_killed(own_server: Server):
+async def test_a_listener_misses_nothing_and_hears_nothing_twice_when_the_server_is_killed_or_stopped(
+    own_server: Server,
+):
     port, count = own_server.port, 60
     async with RunlogClient(f"http://127.0.0.1:{port}", retry_for_s=PATIENT_S) as runs:
         listening = asyncio.create_task(first(count, runs.events()))
         for n in range(count):
             await runs.create(**body(meta={"n": n}))
             if n in (20, 40):
-                await asyncio.to_thread(own_server.kill)
+                await asyncio.to_thread(own_server.kill if n == 20 else own_server.stop)
                 await asyncio.to_thread(own_server.start, port)
         heard = await listening
     assert [one["seq"] for one in heard] == list(range(count))
     assert [one["event"]["data"]["run"]["meta"]["n"] for one in heard] == list(range(count))
+
+
+async def test_a_stream_that_ends_for_good_is_an_error_and_one_that_broke_goes_on_where_it_was(between: Between):
+    asked: list[tuple[str | None, str | None]] = []
+    parts = [
+        'id: 6\n\nid: 7\ndata: {"seq": 7, "hash": "", "event": {}}\n\nid: 8\ndata: {"seq": 8, "ha',
+        'event: end\ndata: {"reason": "slow", "after": 9}\n\n',
+        'event: end\ndata: {"reason": "LOG_CORRUPT", "after": 9}\n\n',
+    ]
+
+    async def stream(request, _forward):
+        asked.append((request.query.get("after"), request.headers.get("Last-Event-ID")))
+        return web.Response(text=parts[len(asked) - 1], content_type="text/event-stream")
+
+    between.meddle = stream
+    async with RunlogClient(between.url) as runs:
+        events = runs.events(after="latest")
+        assert (await anext(events))["seq"] == 7
+        with pytest.raises(Refused, match="LOG_CORRUPT"):
+            await anext(events)
+    assert asked == [("latest", None), ("latest", "7"), ("latest", "9")]
+
+
+async def test_a_stream_that_says_nothing_is_opened_again_after_a_pause(between: Between):
+    asked: list[float] = []
+
+    async def stream(_request, _forward):
+        asked.append(time.monotonic())
+        text = "" if len(asked) == 1 else 'id: 1\ndata: {"seq": 1}\n\n'
+        return web.Response(text=text, content_type="text/event-stream")
+
+    between.meddle = stream
+    async with RunlogClient(between.url) as runs:
+        assert (await anext(runs.events()))["seq"] == 1
+    assert asked[1] - asked[0] >= 1
 
 
 @needs_events

@@ -2,14 +2,16 @@
 
 import asyncio
 import contextlib
+import ssl
 import time
 from collections import Counter
 
+import aiohttp
 import pytest
 from aiohttp import web
 
 from runlog_client import Refused, RunlogClient, Unreachable
-from runlog_client.transport import refusal
+from runlog_client.transport import is_broken_connection, refusal
 from tests.client.conftest import Between, cut
 from tests.server import Server, body, free_port, unique
 
@@ -107,10 +109,11 @@ async def test_a_file_is_sent_from_its_beginning_with_every_try(between: Between
 
 async def test_the_key_goes_out_with_every_request_and_never_to_where_a_redirect_points(between: Between):
     sent: list[str | None] = []
+    there = {"Location": "http://127.0.0.1:9/"}
 
     async def elsewhere(request: web.Request, forward):
         sent.append(request.headers.get("Authorization"))
-        return await forward() if len(sent) == 1 else web.HTTPFound("http://127.0.0.1:9/")
+        return await forward() if len(sent) == 1 else web.Response(status=302, headers=there)
 
     between.meddle = elsewhere
     async with RunlogClient(between.url, "name.secret") as runs:
@@ -160,3 +163,9 @@ def test_a_retry_after_may_be_a_time_and_what_cannot_be_read_is_none():
     assert refusal(503, {"Retry-After": "7"}, b"").retry_after_s == 7.0
     assert refusal(503, {"Retry-After": "soon"}, b"[]").retry_after_s is None
     assert refusal(502, {}, b"<html>").code == "HTTP_502"
+
+
+def test_a_certificate_that_is_wrong_is_not_tried_again():
+    wrong = aiohttp.ClientConnectorCertificateError(None, ssl.SSLCertVerificationError())
+    assert not is_broken_connection(wrong)
+    assert is_broken_connection(aiohttp.ServerDisconnectedError())

@@ -23,8 +23,8 @@ from eventlog.verdict import Verdict
 from eventlog.verify import segment_bytes, verify
 
 ORIGIN = Origin("press")
-THREE_SEGMENTS = Limits(segment_bytes_max=2300)
-SIZES = (1, 3, 1, 1, 2, 1)
+THREE_SEGMENTS = Limits(segment_bytes_max=1800)
+SIZES = (1, 3, 1, 1, 2, 1, 2)
 COUNT = sum(SIZES)
 
 
@@ -120,8 +120,7 @@ async def test_an_empty_log_is_good(tmp_path):
 
 async def test_every_flipped_byte_of_a_segment_is_found_in_its_own_event(made, monkeypatch):
     monkeypatch.setattr(parts, "PART_BYTES", 700)
-    seq = 0
-    for path, offset, length in places(made):
+    for seq, (path, offset, length) in enumerate(places(made)):
         content = path.read_bytes()
         for at in range(offset, offset + length):
             changed = bytearray(content)
@@ -133,9 +132,8 @@ async def test_every_flipped_byte_of_a_segment_is_found_in_its_own_event(made, m
             # Who of two neighbours lies about their batch cannot always be told.
             assert abs((verdict.first_bad.seq or 0) - seq) <= 1, (at - offset, verdict.faults)
             assert f"{path.parent.parent.parent}/{verdict.first_bad.path}" == str(path), verdict.faults
-            assert verdict.bad <= 4, verdict.faults
+            assert verdict.bad <= 3, (at - offset, verdict.faults)
         rewrite(path, content)
-        seq += 1
     assert judged(made).is_good
 
 
