@@ -190,7 +190,7 @@ def test_every_metric_of_a_running_server_has_its_row_and_every_row_its_metric(s
 
 
 def test_the_table_of_failures_that_the_writer_points_to_is_there():
-    assert "docs/architecture.md" in SOURCES[ROOT / "eventlog" / "writer.py"]
+    assert "docs/architecture.md" in SOURCES[ROOT / "eventlog" / "commit.py"]
     table = section(ARCHITECTURE, "## What happens when something fails")
     assert [word for word in ("ENOSPC", "EDQUOT", "fdatasync", "LOG_FULL", "LOG_HALTED") if word not in table] == []
 
