@@ -13,9 +13,10 @@ from projections.supervisor import Projections, Standing
 
 _BEHIND_S = 0.4
 """How far a projection may be behind when a portion is let in. What it takes to fold the portions under way comes on top."""
-_SAMPLE_INTERVAL_S = 0.05
-_WAIT_S = 1.0
-"""A projection that hangs holds bulk writing up for so long at each portion, and never ends it."""
+_SAMPLE_INTERVAL_S = 0.1
+"""Each step costs the projections a commit, so they are not asked for smaller ones."""
+_WAIT_S = 2.0
+"""A projection that does not get there by then hangs, and is not waited for until it moves again."""
 
 
 class Pace:
@@ -28,6 +29,7 @@ class Pace:
         """When the head stood where: times, and seqs."""
         self._wanted = -1
         """What the projections are to cover by now."""
+        self._hangs_at: dict[str, int] = {}
 
     async def keep(self) -> None:
         """Return when the next portion may be written."""
@@ -37,9 +39,12 @@ class Pace:
         while self._heads and now - self._heads[0][0] > _BEHIND_S:
             self._wanted = self._heads.popleft()[1]
         for standing in self._projections.standings.values():
-            if _is_to_wait_for(standing) and not standing.covers(self._wanted):
+            if self._is_to_wait_for(standing) and not standing.covers(self._wanted):
+                position = standing.position
                 await self._projections.wait(standing.name, self._wanted, _WAIT_S)
+                if standing.position == position:
+                    self._hangs_at[standing.name] = position
 
-
-def _is_to_wait_for(standing: Standing) -> bool:
-    return standing.state == "running" and standing.error is None
+    def _is_to_wait_for(self, standing: Standing) -> bool:
+        runs = standing.state == "running" and standing.error is None
+        return runs and self._hangs_at.get(standing.name) != standing.position

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from bench import importing, reading, rebuilding, running, writing
+from bench import batches, importing, reading, rebuilding, running, writing
 from bench.processes import BenchError
 from bench.stage import Stage, say
 from bench.table import Row
@@ -14,6 +14,7 @@ MEASURES: dict[str, Measure] = {
     "P1": writing.p1,
     "P2": writing.p2,
     "P3": writing.p3,
+    "P4": batches.p4,
     "P5": reading.p5,
     "P13": writing.p13,
     "P6": reading.p6,

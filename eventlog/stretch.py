@@ -164,7 +164,7 @@ def _head(data: bytes, start: int, base: int) -> tuple[Head, int] | None:
 
 def _is_ended(data: bytes, start: int) -> bool:
     newline = data.find(b"\n", start)
-    return data[newline - 2 : newline] == b"}}"
+    return newline >= 0 and data[newline - 2 : newline] == b"}}"
 
 
 def _name(stretch: Stretch, seq: int, offset: int, event: bytes, naming: Naming) -> None:

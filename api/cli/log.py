@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from api.cli.log_evidence import check_proof, info, prove, verify
 from api.settings import DATA_DIR
 
 if TYPE_CHECKING:
@@ -14,6 +15,10 @@ if TYPE_CHECKING:
 @click.group(epilog="Example: runlog log replay --until 2026-01-05T05:07:16Z --data-dir var")
 def log() -> None:
     """Read the log itself."""
+
+
+for _command in (info, verify, prove, check_proof):
+    log.add_command(_command)
 
 
 @log.command(epilog="Example: runlog log replay --until 1041 --run run_0123456789ab --data-dir var")

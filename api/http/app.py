@@ -11,7 +11,7 @@ from aiohttp import web
 from aiohttp.typedefs import Middleware
 
 from api.errors import BadRequest, Forbidden, Internal, MethodNotAllowed
-from api.http import admin, aliases, attachments, batch, cors, events, health, imports, listing, runs, stats
+from api.http import admin, aliases, attachments, batch, cors, events, health, imports, listing, log, runs, stats
 from api.http.answers import compress
 from api.http.inputs import BASE, REQUEST_ID, SERVICE, request_id_of
 from api.http.live import LIVE, Live
@@ -41,6 +41,10 @@ ROUTES = (
     ("POST", f"{BASE}/runs", runs.create),
     ("POST", f"{BASE}/runs/batch", batch.create_batch),
     ("GET", f"{BASE}/events", events.read_events),
+    ("GET", f"{BASE}/log/checkpoint", log.checkpoint),
+    ("GET", f"{BASE}/log/key", log.key),
+    ("GET", f"{BASE}/log/tile/{{path:.+}}", log.tile),
+    ("GET", f"{BASE}/log/proof/consistency", log.consistency),
     ("GET", f"{BASE}/runs", listing.list_runs),
     ("GET", f"{BASE}/runs/diff", runs.compare),
     ("GET", f"{BASE}/runs/recent", aliases.recent),
@@ -49,6 +53,7 @@ ROUTES = (
     ("GET", _RUN, runs.read),
     ("GET", f"{_RUN}/download", runs.download),
     ("GET", f"{_RUN}/events", runs.run_events),
+    ("GET", f"{_RUN}/proof", log.run_proof),
     ("GET", f"{_RUN}/advisories", runs.advisories),
     ("POST", f"{_RUN}/attach-advisory", runs.attach_advisory),
     ("POST", f"{_RUN}/explanation", runs.set_explanation),

@@ -7,6 +7,7 @@ projections, never for the client; and of a body of any size only a few portions
 
 import asyncio
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from hashlib import sha256
 from typing import Any
 
@@ -72,7 +73,7 @@ async def create_batch(request: web.Request) -> web.StreamResponse:
     batch = _Batch(request, service, await origin_of(request, {}, None))
     response = web.StreamResponse(headers={"Content-Type": "application/x-ndjson"})
     await response.prepare(request)
-    with Unread(request.app[UNREAD], batch.hang_up) as unread:
+    with Unread(request.app[UNREAD], batch.hang_up) as unread, suppress(ConnectionError):  # the client may leave
         await batch.run(unread, response)
     return response
 
@@ -151,6 +152,9 @@ class _Batch:
                     await asyncio.sleep(0)
         except RunlogError as error:
             await self._portions.put([error])
+        except Exception:  # a fault of ours, told like any other: nobody may wait for lines that never come
+            logger.exception("http.failed", method=self._request.method, path=self._request.path)
+            await self._portions.put([Internal()])
         await self._portions.put(None)
 
     async def _cut(self) -> AsyncIterator[list[bytes | None]]:

@@ -39,6 +39,10 @@ def _unready(service: Service) -> list[str]:
     reasons: list[str] = []
     if service.log.halted is not None:
         reasons.append("the log is halted: a write or an fsync failed; restart the server")
+    if service.log.notary.refused is not None:
+        reasons.append(
+            "nothing is signed any more: the tree does not begin with the checkpoint; run `runlog log verify`"
+        )
     for error in list(service.log.corrupt.values())[:5]:
         reasons.append(
             f"event {error.seq} (segment {error.segment}, byte {error.offset}) does not match its hash; run `runlog log verify`"
@@ -69,6 +73,9 @@ def _degraded(service: Service) -> list[str]:
     if service.log.held_us > CLOCK_HELD_US_MAX:
         held = service.log.held_us / 1e6
         reasons.append(f"the clock stepped back: the log's time runs {held:.0f} s ahead of it until it has caught up")
+    if service.log.notary.failing is not None:
+        unsigned = service.log.notary.unsigned_events
+        reasons.append(f"the checkpoint cannot be written, so {unsigned} events are not signed yet; it is tried again")
     for one in service.projections.standings.values():
         if one.is_rebuilding:
             reasons.append(f"projection {one.name} is being rebuilt")
@@ -133,6 +140,10 @@ class Metrics:
         self._gauge(
             "runlog_log_corrupt_events", "Events found not to match their hash", lambda: len(service.log.corrupt)
         )
+        self._gauge(
+            "runlog_checkpoint_events", "Events that the checkpoint covers", lambda: service.log.notary.published.size
+        )
+        self._gauge("runlog_unsigned_events", "Events not yet covered", lambda: service.log.notary.unsigned_events)
         for name, one in service.projections.standings.items():
             self._projection("position", name, lambda one=one: one.position)
             self._projection("lag", name, lambda one=one: max(0, service.log.head - one.position))

@@ -9,6 +9,7 @@ import asyncio
 from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import islice
 
 from aiohttp import web
 
@@ -17,8 +18,8 @@ from eventlog.event import Recorded
 
 _HELD_BYTES_MAX = 4 << 20
 _END_S = 1.0
-_PULSE_PER_LISTENER_S = 0.0002
-"""Between two pulses: what it takes to serve a listener, so that a thousand take a part of the server's time only."""
+_AT_ONCE, _PAUSE_S = 16, 0.005
+"""How many listeners are woken at once, and what others have of the time in between: a thousand take some of it, not all."""
 
 
 class Live:
@@ -30,9 +31,13 @@ class Live:
         """Whether the server ends, and every listener with it."""
         self._held: deque[Recorded] = deque()
         self._size = 0
-        self._moved = asyncio.Event()
+        self._waiting: dict[asyncio.Future[None], None] = {}
+        """In the order in which they came."""
         self._pulse: asyncio.TimerHandle | None = None
-        self._pulsed_at = 0.0
+        self._to_wake = 0
+        """How many the pulse that is under way still has to wake."""
+        self._is_due = False
+        """Whether something was written since that pulse began."""
 
     @contextmanager
     def listening(self, transport: asyncio.Transport) -> Iterator[None]:
@@ -54,15 +59,14 @@ class Live:
             self._size += len(recorded.bytes)
         while self._size > _HELD_BYTES_MAX:
             self._size -= len(self._held.popleft().bytes)
+        self._is_due = True
         if self._pulse is None:
-            loop = asyncio.get_running_loop()
-            next_at = self._pulsed_at + len(self._listeners) * _PULSE_PER_LISTENER_S
-            self._pulse = loop.call_at(max(next_at, loop.time()), self._wake)
+            self._begin_pulse()
 
     def end(self) -> None:
         """Have every listener end at once; hang up on those that do not take the news."""
         self.is_ending = True
-        self._wake()
+        self._wake(len(self._waiting))
         asyncio.get_running_loop().call_later(_END_S, self._hang_up)
 
     def held_from(self, seq: int, count_max: int) -> list[Recorded] | None:
@@ -73,23 +77,43 @@ class Live:
         return [self._held[at] for at in range(start, min(start + count_max, len(self._held)))]
 
     async def moved(self, seconds: float) -> None:
-        """Return at the next pulse, or after *seconds*."""
+        """Return when this listener is woken, or after *seconds*."""
+        waiting = asyncio.get_running_loop().create_future()
+        self._waiting[waiting] = None
         try:
             async with asyncio.timeout(seconds):
-                await self._moved.wait()
+                await waiting
         except TimeoutError:
             return
+        finally:
+            self._waiting.pop(waiting, None)
 
     def _hang_up(self) -> None:
         for transport in self._listeners:
             transport.abort()
 
-    def _wake(self) -> None:
-        if self._pulse is not None:
-            self._pulse.cancel()
-        self._pulse, self._pulsed_at = None, asyncio.get_running_loop().time()
-        self._moved.set()
-        self._moved = asyncio.Event()
+    def _begin_pulse(self) -> None:
+        self._is_due, self._to_wake = False, len(self._waiting)
+        self._go_on()
+
+    def _go_on(self) -> None:
+        """Wake the next few; then the writer, and whoever else is there, have their turn."""
+        count = min(_AT_ONCE, self._to_wake)
+        self._wake(count)
+        self._to_wake -= count
+        pause_s, then = (_PAUSE_S, self._go_on) if self._to_wake else (_PAUSE_S, self._end_pulse)
+        self._pulse = asyncio.get_running_loop().call_later(pause_s, then)
+
+    def _end_pulse(self) -> None:
+        self._pulse = None
+        if self._is_due:
+            self._begin_pulse()
+
+    def _wake(self, count: int) -> None:
+        for waiting in list(islice(self._waiting, count)):
+            del self._waiting[waiting]
+            if not waiting.done():
+                waiting.set_result(None)
 
 
 LIVE = web.AppKey("live", Live)

@@ -66,7 +66,8 @@ def test_a_flag_that_was_not_given_and_an_empty_variable_say_nothing(data_dir):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_every_setting_has_a_variable(name):
-    given = {"log_level": "debug", "open": "true", "allow_anonymous": "true"}.get(name, "2000")
+    special = {"log_level": "debug", "open": "true", "allow_anonymous": "true", "cors_origin": "https://a.example"}
+    given = special.get(name, "2000")
     loaded = load({}, {f"RUNLOG_{name.upper()}": given})
     assert origin_of(loaded, name) == f"RUNLOG_{name.upper()}"
     assert getattr(loaded.settings, name) != getattr(Settings(), name) or name == "freshness_timeout_ms"
@@ -233,7 +234,7 @@ def test_what_is_shown_is_json_and_hides_a_secret_as_tracebacks_do():
 
     rows = Loaded(WithSecret(allowed_host=("a",)), {"password": "RUNLOG_PASSWORD"}).describe()
     shown = {row.name: row.value for row in rows}
-    assert json.loads(json.dumps(shown)) == shown | {"allowed_host": ["a"]}
+    assert json.loads(json.dumps(shown)) == shown | {"allowed_host": ["a"], "cors_origin": []}
     assert shown["password"] == "***"
     assert shown["log_level"] == "info"
     assert rows[-1].origin == "RUNLOG_PASSWORD"
