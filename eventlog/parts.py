@@ -18,11 +18,12 @@ from eventlog.posix import PosixDisk
 from eventlog.segment import segment_name, segment_path
 from eventlog.stretch import Bad, Naming, Stretch, stretches
 
-PART_BYTES = 16 << 20
-PROCESSES_FROM_BYTES = 128 << 20
+PART_BYTES = 4 << 20
+PROCESSES_FROM_BYTES = 512 << 20
 """Below this a second process takes longer to start than it saves."""
 LINE_BYTES_MAX = 80 << 20
 _READ_BYTES = 1 << 20
+_BEYOND_BYTES = 64 << 10
 
 
 @frozen
@@ -58,7 +59,7 @@ def read_parts(
         try:
             for part in parts_of(segments):
                 waiting.append((part, pool.submit(read, part)))
-                if len(waiting) > processes:
+                if len(waiting) > 2 * processes:
                     done, future = waiting.popleft()
                     yield done, future.result()
             while waiting:
@@ -71,25 +72,23 @@ def read_parts(
 def read_part(root: Path, part: Part, naming: Naming | None) -> list[Stretch | Bad]:
     """Return what the lines are that begin in *part*."""
     path = segment_path(part.segment)
+    # With the byte before, which tells whether a line begins here; and with what the last line may need: once, uncut.
+    start = max(0, part.start - 1)
     with closing(PosixDisk(root)) as disk:
-        before = disk.read(path, part.start - 1, 1) if part.start else b"\n"
-        data = disk.read(path, part.start, part.end - part.start)
-        offset = part.start
-        if before != b"\n":  # the line that is cut by the beginning is the part's before
-            skipped = data.find(b"\n") + 1 or len(data)
-            data, offset = data[skipped:], offset + skipped
-        if not data.endswith(b"\n") and offset + len(data) == part.end:
-            data += _rest_of_line(disk, path, part)
+        data = disk.read(path, start, min(part.end + _BEYOND_BYTES, part.size) - start)
+        skip = data.find(b"\n") + 1 or len(data) if part.start else 0
+        if start + len(data) < part.size and data.find(b"\n", part.end - 1 - start) < 0:
+            data += _rest_of_line(disk, path, start + len(data), part.size)
     day = segment_name(part.segment)[:10].encode()
-    return list(stretches(data, offset, part.end, day, naming))
+    return list(stretches(data, skip, start, part.end, day, naming))
 
 
-def _rest_of_line(disk: PosixDisk, path: str, part: Part) -> bytes:
-    rest, offset = b"", part.end
-    while offset < part.size and len(rest) < LINE_BYTES_MAX:
-        piece = disk.read(path, offset, min(_READ_BYTES, part.size - offset))
+def _rest_of_line(disk: PosixDisk, path: str, offset: int, size: int) -> bytes:
+    rest = b""
+    while offset < size and len(rest) < LINE_BYTES_MAX:
+        piece = disk.read(path, offset, min(_READ_BYTES, size - offset))
         rest += piece
         offset += len(piece)
         if not piece or b"\n" in piece:
-            return rest[: rest.find(b"\n") + 1 or len(rest)]
+            break
     return rest

@@ -87,9 +87,11 @@ class Stretch:
         return self.last.seq - max(self.last.first, self.first.seq) + 1 if self.last.first <= self.last.seq else 1
 
 
-def stretches(data: bytes, offset: int, end: int, day: bytes, naming: Naming | None) -> Iterator[Stretch | Bad]:
-    """Yield what *data*, which begins with a line at *offset* of a segment, holds of lines that begin before *end*."""
-    start, limit = 0, min(end - offset, len(data))
+def stretches(
+    data: bytes, start: int, offset: int, end: int, day: bytes, naming: Naming | None
+) -> Iterator[Stretch | Bad]:
+    """Yield the lines of *data* from its byte *start*; it lies at *offset* of its segment, and they begin before *end*."""
+    limit = min(end - offset, len(data))
     while start < limit:
         stretch, start = _stretch(data, start, limit, offset, day, naming)
         if stretch is not None:

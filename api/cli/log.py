@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 import click
 
 from api.cli.log_evidence import check_proof, info, prove, verify
+from api.cli.log_reading import export, tail
 from api.settings import DATA_DIR
 
 if TYPE_CHECKING:
@@ -17,7 +18,7 @@ def log() -> None:
     """Read the log itself."""
 
 
-for _command in (info, verify, prove, check_proof):
+for _command in (info, verify, prove, check_proof, export, tail):
     log.add_command(_command)
 
 

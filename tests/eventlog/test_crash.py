@@ -59,7 +59,7 @@ class Workload:
 
     folder: Path
     disk: MemoryDisk = field(factory=MemoryDisk)
-    states_max: int = 64
+    states_max: int = 32
     limits: Limits = LIMITS
     clock: Ticking = field(factory=Ticking)
     sent: set[str] = field(factory=set)

@@ -1,0 +1,223 @@
+"""`runlog log …`: evidence as an operator takes it out of the log, beside a running server, and as an auditor checks it."""
+
+import csv
+import json
+import subprocess
+import sys
+import time
+import zipfile
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from tests.commands import everything_under, runlog
+from tests.server import NOBODY, ROOT, Server, digest, until
+
+GCODE = b"G0 X0\n" * 50_000
+
+
+@pytest.fixture(scope="module")
+def run(server: Server) -> str:
+    """A run with an advisory and an attachment, all of it signed."""
+    server.create()
+    run_id = server.create(tool_id="=cmd|' /C calc'!A0", block_reason="<script>alert(1)</script>")["run_id"]
+    server.post(f"/runs/{run_id}/attach-advisory", {"advisory_id": "a"})
+    assert server.upload(run_id, GCODE, kind="gcode").status == 201
+    server.create()
+    assert server.get(f"/runs/{run_id}/proof").status == 200
+    return str(run_id)
+
+
+@pytest.fixture(scope="module")
+def key(server: Server) -> str:
+    return server.get("/log/key").body.decode().strip()
+
+
+@pytest.mark.usefixtures("run")
+def test_info_tells_the_key_that_the_server_tells(server: Server, key: str):
+    ended = runlog("log", "info", "--data-dir", server.data_dir, "--json")
+    assert ended.code == 0
+    assert ended.json["key"] == key
+    assert ended.json["checkpoint"]["size"] >= 5
+    assert key in runlog("log", "info", "--data-dir", server.data_dir).out
+
+
+@pytest.mark.usefixtures("run")
+def test_verify_says_whether_the_log_holds_and_with_which_key(server: Server, key: str):
+    ended = runlog("log", "verify", "--data-dir", server.data_dir)
+    assert (ended.code, "self-consistent only" in ended.out) == (0, True)
+    ended = runlog("log", "verify", "--data-dir", server.data_dir, "--key", key, "--json")
+    assert (ended.code, ended.json["ok"], ended.json["bad"], ended.json["blobs"]) == (0, True, 0, 1)
+    assert ended.json["is_self_consistent_only"] is False
+    other = runlog(
+        "log",
+        "verify",
+        "--data-dir",
+        server.data_dir,
+        "--key",
+        "example.com/foo+530d903a+AekyeRrm56hApGFkyQR4ZCbV54Id2LKaANYcrnKv3U2k",
+    )
+    assert other.code == 1
+    assert runlog("log", "verify", "--data-dir", server.data_dir, "--key", "rubbish").code == 2
+
+
+def test_verify_names_the_first_bad_event_and_a_changed_attachment(own_server: Server):
+    run_id = own_server.create()["run_id"]
+    own_server.upload(run_id, b"content", kind="note")
+    own_server.create()
+    assert own_server.stop() == 0
+    (segment,) = (own_server.data_dir / "log" / "segments").iterdir()
+    content = segment.read_bytes()
+    offset = content.index(b"\n") + 1
+    changed = bytearray(content)
+    changed[offset + 300] ^= 1
+    segment.write_bytes(changed)
+    ended = runlog("log", "verify", "--data-dir", own_server.data_dir, "--json")
+    assert (ended.code, ended.json["bad"]) == (1, 1)
+    first = ended.json["first_bad"]
+    assert (first["seq"], first["offset"], first["path"]) == (1, offset, f"log/segments/{segment.name}")
+    assert f"byte {offset}, seq 1" in runlog("log", "verify", "--data-dir", own_server.data_dir).out
+    segment.write_bytes(content)
+    name = digest(b"content")
+    blob = own_server.data_dir / "attachments" / name[:2] / name[2:4] / name
+    blob.chmod(0o600)
+    blob.write_bytes(b"kontent")
+    ended = runlog("log", "verify", "--data-dir", own_server.data_dir)
+    assert (ended.code, name in ended.out) == (1, True)
+    ended = runlog(
+        "log", "export", "--run", run_id, "-o", own_server.folder / "x.zip", "--data-dir", own_server.data_dir
+    )
+    assert (ended.code, name in ended.err) == (3, True)
+    assert [path.name for path in own_server.folder.glob("x.zip*")] == []
+
+
+def test_a_proof_is_written_and_checked_without_the_log(server: Server, run: str, key: str, tmp_path: Path):
+    ended = runlog(
+        "log", "prove", "--run", run, "-o", tmp_path / "new" / "proofs", "--data-dir", server.data_dir, "--json"
+    )
+    assert ended.code == 0
+    seqs = ended.json["seqs"]
+    assert len(seqs) == 3
+    proof, event = (tmp_path / "new" / "proofs" / f"{seqs[0]}.{kind}" for kind in ("tlog-proof", "event.json"))
+    assert json.loads(event.read_bytes())["subject"] == run
+    assert len(proof.read_bytes()) < 1024
+    ended = runlog("log", "check-proof", proof, "--key", key, "--json")
+    assert (ended.code, ended.json["ok"], ended.json["seq"]) == (0, True, seqs[0])
+    event.write_bytes(event.read_bytes().replace(b"GREEN", b"GREAN"))
+    ended = runlog("log", "check-proof", proof, "--key", key)
+    assert (ended.code, "NOT PROVEN" in ended.out) == (1, True)
+    event.unlink()
+    assert runlog("log", "check-proof", proof, "--key", key).code == 2
+    assert runlog("log", "prove", "--run", NOBODY, "-o", tmp_path / "none", "--data-dir", server.data_dir).code == 3
+    assert not (tmp_path / "none").exists()
+
+
+def unpacked(target: Path, folder: Path) -> Path:
+    with zipfile.ZipFile(target) as packed:
+        assert packed.testzip() is None
+        packed.extractall(folder)
+    return folder
+
+
+def checked(folder: Path, *options: str) -> "subprocess.CompletedProcess[str]":
+    command = [sys.executable, "-I", folder / "verify.py", *options]
+    return subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=60)
+
+
+def test_exported_evidence_of_a_run_is_checked_with_the_standard_library_and_one_altered_byte_fails_it(
+    server: Server, run: str, key: str, tmp_path: Path
+):
+    target = tmp_path / "evidence.zip"
+    ended = runlog("log", "export", "--run", run, "-o", target, "--data-dir", server.data_dir, "--json")
+    assert (ended.code, ended.json["events"]) == (0, 3), ended.err
+    folder = unpacked(target, tmp_path / "evidence")
+    assert (folder / "attachments" / digest(GCODE)).read_bytes() == GCODE
+    (row,) = csv.DictReader((folder / "runs.csv").read_text().splitlines())
+    assert (row["run_id"], row["tool_id"][:2], row["status"]) == (run, "'=", "OK")
+    page = (folder / "index.html").read_text()
+    assert run in page
+    assert "<script" not in page
+    ended = checked(folder, "--key", key)
+    assert (ended.returncode, "THE EVIDENCE HOLDS: 3 events, 1 attachments" in ended.stdout) == (0, True), ended.stdout
+    assert "self-consistent only" in checked(folder).stdout
+    for name in everything_under(folder):
+        path = folder / name
+        if path.is_file() and path.name != "verify.py":
+            content = path.read_bytes()
+            path.write_bytes(content[:-2] + bytes([content[-2] ^ 1]) + content[-1:])
+            assert checked(folder, "--key", key).returncode == 1, name
+            path.write_bytes(content)
+    assert checked(folder, "--key", key).returncode == 0
+
+
+@pytest.mark.usefixtures("run")
+def test_exported_evidence_of_days_has_all_their_events_and_is_the_same_each_time(
+    server: Server, key: str, tmp_path: Path
+):
+    today = datetime.now(UTC)
+    days = ("--from", f"{today - timedelta(1):%Y-%m-%d}", "--to", f"{today + timedelta(1):%Y-%m-%d}")
+    for name in "ab":
+        ended = runlog("log", "export", *days, "-o", tmp_path / name, "--data-dir", server.data_dir, "--json")
+        assert ended.code == 0
+    assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
+    count = runlog("log", "info", "--data-dir", server.data_dir, "--json").json["checkpoint"]["size"]
+    assert ended.json["events"] == count
+    assert checked(unpacked(tmp_path / "a", tmp_path / "evidence"), "--key", key).returncode == 0
+    empty = runlog(
+        "log",
+        "export",
+        "--from",
+        "2001-01-01",
+        "--to",
+        "2001-01-02",
+        "-o",
+        tmp_path / "c",
+        "--data-dir",
+        server.data_dir,
+    )
+    assert empty.code == 3
+    assert not (tmp_path / "c").exists()
+    for wrong in ([], ["--from", "2001-01-01"], ["--run", NOBODY, *days], ["--from", "x", "--to", "y"]):
+        ended = runlog("log", "export", *wrong, "-o", tmp_path / "c", "--data-dir", server.data_dir)
+        assert ended.code == 2, wrong
+
+
+@pytest.mark.usefixtures("run")
+def test_tail_prints_the_newest_events_and_goes_on_with_what_comes(server: Server, tmp_path: Path):
+    ended = runlog("log", "tail", "-n", "2", "--data-dir", server.data_dir, "--json")
+    seqs = [json.loads(line)["seq"] for line in ended.out.splitlines()]
+    assert len(seqs) == 2
+    assert len(runlog("log", "tail", "--data-dir", server.data_dir, "-n", "1").out.splitlines()) == 1
+    out = tmp_path / "out"
+    with out.open("wb") as file:
+        command = [
+            sys.executable,
+            "-u",
+            "-m",
+            "api.cli.__main__",
+            "log",
+            "tail",
+            "-f",
+            "-n",
+            "0",
+            "--data-dir",
+            str(server.data_dir),
+        ]
+        following = subprocess.Popen(command, cwd=ROOT, stdout=file, stderr=subprocess.DEVNULL)
+        try:
+            until(
+                lambda: server.create() and time.sleep(0.2) is None and out.read_bytes().count(b"\n") > 1,
+                "it follows",
+                60,
+            )
+        finally:
+            following.terminate()
+            following.wait(20)
+
+
+def test_where_there_is_no_log_nothing_is_made(tmp_path: Path):
+    for words in (("info",), ("verify",), ("tail",), ("prove", "--run", NOBODY, "-o", str(tmp_path / "o"))):
+        ended = runlog("log", *words, "--data-dir", tmp_path / "none")
+        assert (ended.code, "There is no log" in ended.err) == (3, True)
+    assert not (tmp_path / "none").exists()
