@@ -19,7 +19,7 @@ from eventlog.event import Recorded
 from projections.layout import added_range, core_path, date_of, file_of
 from projections.projection import Saved
 from projections.run import events
-from projections.run.events import run_of
+from projections.run.events import UnknownEvent, run_of
 from projections.tree import TMP
 
 _SCHEMA = """
@@ -51,6 +51,10 @@ def check(follower_events: Iterable[Recorded], data_dir: Path, runs_root: Path, 
 
     Take *saved* before the end up to which *follower_events* (the whole log from its start) go.
     The temporary database lies in *data_dir*, and has no name there.
+
+    Raises:
+        UnknownEvent: what belongs in the tree is not known to this version.
+
     """
     started_ns = time.time_ns()
     position = saved.position if saved else -1
@@ -78,6 +82,8 @@ class _Expectation:
     def add(self, recorded: Recorded) -> None:
         """Note what one event, the next of the log, does to the tree."""
         run_id = recorded.stream
+        if recorded.type not in events.TYPES:
+            raise UnknownEvent(recorded.seq, recorded.type)
         if recorded.type in events.BEGINNINGS:
             date = date_of(run_of(recorded))
             self._db.execute("INSERT OR REPLACE INTO run VALUES (?, ?)", (run_id, date))

@@ -46,16 +46,18 @@ def _configure(db: sqlite3.Connection, *, bulk: bool) -> None:
     db.execute("PRAGMA wal_autocheckpoint = 8000")
 
 
-def open_for_reading(path: Path, timeout_s: float = 5) -> sqlite3.Connection:
+def open_for_reading(path: Path, timeout_s: float = 5, *, at_rest: bool = False) -> sqlite3.Connection:
     """Open the database at *path*, which must be there, for reading only.
 
     SQLite opens the file now and its WAL, by name, at the first read: a swap between the two
     would show the old file through the new one's WAL. So it reads at once, and looks.
+    One that nobody writes (*at_rest*) is read without making SQLite's own files beside it.
     """
+    how = "mode=ro&immutable=1" if at_rest else "mode=ro"
     while True:
         before = path.stat().st_ino
         db = sqlite3.connect(
-            f"{path.absolute().as_uri()}?mode=ro", uri=True, timeout=timeout_s, check_same_thread=False
+            f"{path.absolute().as_uri()}?{how}", uri=True, timeout=timeout_s, check_same_thread=False
         )
         try:
             db.execute("PRAGMA query_only = 1")

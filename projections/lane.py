@@ -15,6 +15,7 @@ import structlog
 from attrs import field, frozen
 
 from eventlog.disk import Disk
+from eventlog.errors import RunlogError
 from eventlog.opening import Identity
 from eventlog.recovery import End
 from projections.files import Files
@@ -22,6 +23,7 @@ from projections.known import SWAPPED, VERSIONS, database_of
 from projections.projection import ProjectionFailed
 from projections.rebuild import BYTES_AT_ONCE, Rebuild, started
 from projections.runner import Runner
+from projections.stopped import facts_of, forget, note
 
 logger = structlog.get_logger("projections.lane")
 
@@ -92,8 +94,7 @@ class Lane:
                 self._turn()
                 attempts = 0
             except ProjectionFailed as failure:
-                self._failed = failure
-                self._tell(-1)
+                self._stop(failure, -1)
             except (OSError, sqlite3.Error) as error:
                 self._wait_out(error, attempts)
                 attempts += 1
@@ -111,8 +112,7 @@ class Lane:
         began = time.monotonic()
         self._runner.run_to(end, self._tell)
         if self._runner.failed is not None:
-            self._failed = self._runner.failed
-            self._tell(self._runner.position)
+            self._stop(self._runner.failed, self._runner.position)
         if self._is_converging:
             self._is_converging = False
             self._say_built(self._failed)
@@ -162,8 +162,16 @@ class Lane:
 
     def _use(self, runner: Runner) -> None:
         self._runner, self._failed = runner, None
+        forget(self._data_dir, self.name)
         self._generation += 1
         self._tell(runner.position)
+
+    def _stop(self, failure: ProjectionFailed, position: int) -> None:
+        """Stand at *position* until somebody asks for a retry or a rebuild."""
+        _log_cause(failure)
+        self._failed = failure
+        note(self._data_dir, failure)
+        self._tell(position)
 
     def _let_go(self) -> None:
         if self._runner is not None:
@@ -187,6 +195,7 @@ class Lane:
             try:
                 built = self._folded()
             except ProjectionFailed as failure:
+                _log_cause(failure)
                 self._is_building = False
                 self._say_built(failure)
                 return
@@ -216,6 +225,7 @@ class Lane:
         try:
             built.run_to(end, self._tell_building)
         except ProjectionFailed as failure:
+            _log_cause(failure)
             built.discard()
             self._built, self._is_building = None, False
             self._say_built(failure)
@@ -241,7 +251,7 @@ class Lane:
             name=self.name,
             version=VERSIONS[self.name],
             position=position,
-            error=_facts_of(self._failed),
+            error=facts_of(self._failed) if self._failed else None,
             quarantined=self._quarantined,
             generation=self._generation,
         )
@@ -250,8 +260,11 @@ class Lane:
         self._say(name=self.name, building=position)
 
     def _say_built(self, failure: ProjectionFailed | None) -> None:
-        self._say(name=self.name, built=_facts_of(failure))
+        self._say(name=self.name, built=facts_of(failure) if failure else None)
 
 
-def _facts_of(failure: ProjectionFailed | None) -> dict[str, object] | None:
-    return None if failure is None else {"seq": failure.seq, "type": failure.type, "message": failure.reason}
+def _log_cause(failure: ProjectionFailed) -> None:
+    """Log the traceback of what nobody foresaw; an error of Runlog's own says all there is to know."""
+    cause = failure.__cause__
+    if cause is not None and not isinstance(cause, RunlogError):
+        logger.error("projection.apply_raised", name=failure.name, seq=failure.seq, exc_info=cause)

@@ -23,6 +23,7 @@ from projections.lock import ProjectionsLock
 from projections.projection import ProjectionFailed
 from projections.rebuild import BYTES_AT_ONCE, calm_collector, rebuilt, started
 from projections.runner import Runner
+from projections.stopped import forget
 
 LOCK_WAIT_MAX_S = 30.0
 """How long to wait for the projections' process of a server that was killed a moment ago."""
@@ -121,6 +122,7 @@ def rebuild(name: str, log: Log, data_dir: Path, runs_dir: Path, on_progress: Pr
     with closing(PosixDisk(data_dir)) as disk:
         if name in SWAPPED:
             rebuilt(SWAPPED[name], database_of(data_dir, name), disk, log.identity, log.end, tell)
+            forget(data_dir, name)
             return 0
         files = Files(data_dir, runs_dir)
         files.reset()
@@ -128,6 +130,7 @@ def rebuild(name: str, log: Log, data_dir: Path, runs_dir: Path, on_progress: Pr
             runner.run_to(log.end, tell)
             if runner.failed is not None:
                 raise runner.failed
+        forget(data_dir, name)
         return files.quarantined
 
 

@@ -81,7 +81,8 @@ class ProjectionFailed(EventLogError):
 
     @property
     def message(self) -> str:
-        return (
-            f"Projection {self.name} stopped at event {self.seq} ({self.type}): {self.reason}. Mend the cause, then "
-            "restart the server, or call `runlog projections retry`; it goes on from there."
-        )
+        kind = f" ({self.type})" if self.type else ""
+        what = f"Projection {self.name} stopped at event {self.seq}{kind}: {self.reason}"
+        if self.reason.endswith("."):  # an error of Runlog's own, which says itself what to do
+            return what
+        return f"{what}. Mend the cause, then restart the server, or call `runlog projections retry`; it goes on from there."

@@ -58,9 +58,9 @@ class Page:
 class Query:
     """A reader of the catalog with a connection of its own; for one thread at a time."""
 
-    def __init__(self, path: Path) -> None:
-        """Open the catalog at *path*, which must be there, for reading only."""
-        self._db = open_for_reading(path)
+    def __init__(self, path: Path, *, at_rest: bool = False) -> None:
+        """Open the catalog at *path*, which must be there, for reading only; *at_rest*: nobody writes it now."""
+        self._db = open_for_reading(path, at_rest=at_rest)
         self._db.execute("PRAGMA cache_size = -8000")
 
     def close(self) -> None:
@@ -71,6 +71,13 @@ class Query:
         """Return where run *run_id* is and its state; None if the catalog has none."""
         row = self._db.execute(f"SELECT {_PLACE_COLUMNS} FROM run WHERE run_id = ?", (run_id,)).fetchone()  # noqa: S608
         return _found(row) if row else None
+
+    def listed(self, run_id: str) -> tuple[Any, ...] | None:
+        """Return the row of an index item of run *run_id*; None if the lists do not have it."""
+        columns = f"created_us, run_id, {_ITEM_COLUMNS}"
+        statement = f"SELECT {columns} FROM run WHERE run_id = ? AND withdrawn = 0"  # noqa: S608 (names are ours)
+        row: tuple[Any, ...] | None = self._db.execute(statement, (run_id,)).fetchone()
+        return row
 
     def page(self, filters: Filters, after: Key | None, limit: int, *, full: bool) -> Page:
         """Return up to *limit* runs after *after*, as places (`full`) or as rows of an index item."""

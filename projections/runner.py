@@ -11,7 +11,7 @@ import structlog
 from attrs import evolve
 
 from eventlog.disk import Disk
-from eventlog.errors import LogCorrupt
+from eventlog.errors import LogCorrupt, RunlogError
 from eventlog.event import Recorded
 from eventlog.follow import Follower
 from eventlog.opening import Identity
@@ -90,8 +90,9 @@ class Runner:
         except Exception as error:
             if _is_of_sqlite(error):
                 raise
-            logger.exception("projection.apply_raised", name=self._projection.name, seq=recorded.seq)
-            raise ProjectionFailed(self._projection.name, recorded.seq, _type_of(recorded), str(error)) from error
+            raise ProjectionFailed(
+                self._projection.name, recorded.seq, _type_of(recorded), _reason_of(error)
+            ) from error
 
     def _fail(self, failure: ProjectionFailed) -> None:
         self.failed = failure
@@ -126,6 +127,10 @@ def _type_of(recorded: Recorded) -> str:
         return recorded.type
     except Exception:  # the event itself may be what cannot be read
         return ""
+
+
+def _reason_of(error: Exception) -> str:
+    return str(error) if isinstance(error, RunlogError) else f"{type(error).__name__}: {error}"
 
 
 def _is_of_sqlite(error: Exception) -> bool:

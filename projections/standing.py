@@ -8,7 +8,7 @@ import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, closing
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from attrs import frozen
 
@@ -23,6 +23,7 @@ from projections.check import Report, check
 from projections.files import Files
 from projections.known import NAMES, VERSIONS, database_of
 from projections.projection import Saved
+from projections.stopped import noted
 
 Progress = Callable[[int], AbstractContextManager[Callable[[int], None]]]
 """Called with how many events there are; gives a context of what hears how many are done."""
@@ -42,14 +43,17 @@ class LogMissing(EventLogError):
 
 @frozen
 class Standing:
-    """How far a projection has come; `state` is `rebuilding` where what is stored does not belong to this log or code."""
+    """How far a projection has come; `state` is `rebuilding` where what is stored does not belong to this log or code.
+
+    `failed` is one that stopped at an event, in a server that runs or has ended; `error` names the event.
+    """
 
     name: str
     version: int
     position: int
     head: int
     state: str
-    error: None = None
+    error: dict[str, Any] | None
 
 
 def require_log(data_dir: Path) -> None:
@@ -79,9 +83,12 @@ def standings(data_dir: Path, runs_dir: Path) -> list[Standing]:
     for name, saved in stored.items():
         if saved is not None and saved.end.next_seq > end.next_seq:
             saved = None
-        state = "rebuilding" if saved is None and end.next_seq else "running"
         position = saved.position if saved else -1
-        found.append(Standing(name, VERSIONS[name], position, end.next_seq - 1, state))
+        error = noted(data_dir, name)
+        if error is not None and not position < error["seq"] < end.next_seq:
+            error = None  # it got over that event, or the log is another
+        state = "failed" if error else "rebuilding" if saved is None and end.next_seq else "running"
+        found.append(Standing(name, VERSIONS[name], position, end.next_seq - 1, state, error))
     return found
 
 

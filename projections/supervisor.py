@@ -76,6 +76,7 @@ class Projections:
         self._busy = False
         self._pacing = False
         self._stopping = False
+        self._began = asyncio.get_running_loop().time()
         self._heads: deque[tuple[int, float]] = deque(maxlen=_SAMPLES_MAX)
         self.standings = {name: Standing(name, VERSIONS[name], goal=end.next_seq - 1) for name in NAMES}
         self._task = asyncio.create_task(self._keep_running(), name="projections")
@@ -96,6 +97,11 @@ class Projections:
     def position(self, name: str) -> int:
         """Return the seq up to which projection *name* has folded."""
         return self.standings[name].position
+
+    @property
+    def age_s(self) -> float:
+        """How long ago the server began with them."""
+        return asyncio.get_running_loop().time() - self._began
 
     def lags_s(self) -> dict[str, float]:
         """Return for each projection how long ago the head was beyond where it stands now (seconds)."""

@@ -33,7 +33,7 @@ def replay(until: str | None, run_id: str | None, data_dir: str | None, as_json:
     """Print the state of runs as of then: one JSON object a line, in the order in which the runs came.
 
     Each is what GET /api/rmos/runs/{run_id}?at= gives; a run that was withdrawn by then has
-    `withdrawn`, and one that was not there yet is left out.
+    `withdrawn`, and one that was not there yet is left out. The exit code is 1 if --run was not there.
     """
     import os
 
@@ -43,8 +43,7 @@ def replay(until: str | None, run_id: str | None, data_dir: str | None, as_json:
     bound = _until(until)
     settings = load({"data_dir": data_dir}, os.environ).settings
     require_log(settings.data_dir)
-    _replay(settings.data_dir, bound, run_id)
-    return 0
+    return _replay(settings.data_dir, bound, run_id)
 
 
 def _until(text: str | None) -> "Until":
@@ -62,24 +61,24 @@ def _until(text: str | None) -> "Until":
         raise click.BadParameter(what, param_hint="--until") from None
 
 
-def _replay(data_dir: Path, until: "Until", run_id: str | None) -> None:
+def _replay(data_dir: Path, until: "Until", run_id: str | None) -> int:
     import sys
 
     from api.cli.progress import bar
+    from api.migration.folding import folded_view
     from api.migration.holdings import Holdings
-    from eventlog.errors import LogCorrupt
     from projections.run.errors import RunNotFound
-    from projections.run.fold import fold_stream, view_of
 
     size = sum(path.stat().st_size for path in (data_dir / "log" / "segments").glob("*.jsonl"))
     with bar("Reading", size, "bytes") as on_bytes:
         holdings = Holdings.of(data_dir, until, on_bytes)
     with holdings:
-        for damage in holdings.damage:
-            raise LogCorrupt(damage.seq, damage.segment, damage.offset)
+        holdings.check_whole()
         if run_id is not None and holdings.get(run_id) is None:
-            raise RunNotFound(run_id)
+            click.echo(f"runlog: {RunNotFound(run_id).message}", err=True)
+            return 1
         for each in holdings.run_ids() if run_id is None else (run_id,):
-            folded = fold_stream(holdings.stream(each))
-            assert folded is not None, "every run has a beginning, and nothing is damaged"
-            sys.stdout.write(view_of(*folded).decode() + "\n")
+            view = folded_view(holdings.stream(each))
+            assert view is not None, "a stream without a beginning is an event that is not folded"
+            sys.stdout.write(view.decode() + "\n")
+    return 0

@@ -17,7 +17,7 @@ _POLL_S = 0.2
 
 _data_dir = click.option("--data-dir", metavar="DIR", help=f"Where everything is kept (default {DATA_DIR}).")
 _json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-_url = click.option("--url", metavar="URL", help="Ask the running server there, instead of the data directory.")
+_url = click.option("--url", metavar="URL", help="Ask the running server there, whatever --data-dir says.")
 
 
 @click.group(epilog="Example: runlog projections list --data-dir var")
@@ -32,10 +32,10 @@ def projections() -> None:
 def list_(data_dir: str | None, url: str | None, as_json: bool) -> int:
     """Show how far each projection has come.
 
-    Without --url it reads the data directory, also beside a running server; why a projection stopped
-    only the server knows, so --url shows that too.
+    Without --url it reads the data directory, also beside a running server; how far a rebuild is only
+    the server knows, so --url shows that too.
     """
-    listed = _listed(url) if _is_remote(url, data_dir) else _stored(data_dir)
+    listed = _stored(data_dir) if url is None else _listed(url)
     if as_json:
         _echo_json({"projections": listed})
         return 0
@@ -64,7 +64,7 @@ def rebuild(name: str, data_dir: str | None, url: str | None, as_json: bool) -> 
 
     names = _chosen(name, NAMES)
     rebuilt = []
-    if _is_remote(url, data_dir):
+    if url is not None:
         for each in names:
             rebuilt.append(_rebuild_there(url, each, is_quiet=as_json))
     else:
@@ -77,6 +77,7 @@ def rebuild(name: str, data_dir: str | None, url: str | None, as_json: bool) -> 
 @projections.command(epilog="Example: runlog projections retry catalog --url http://127.0.0.1:8080")
 @click.argument("name", metavar="NAME|all")
 @click.option("--url", metavar="URL", required=True, help="The running server.")
+@click.option("--data-dir", metavar="DIR", expose_value=False, help="Not needed: the server at --url knows its own.")
 @_json
 def retry(name: str, url: str, as_json: bool) -> int:
     """Let a projection that stopped at an event go on, once the cause is mended."""
@@ -118,16 +119,9 @@ def check(name: str, data_dir: str | None, as_json: bool) -> int:
     return 0 if report.is_good else 1
 
 
-def _is_remote(url: str | None, data_dir: str | None) -> bool:
-    if url is not None and data_dir is not None:
-        raise click.UsageError("--url asks a server, which knows its data directory: leave --data-dir out.")
-    return url is not None
-
-
-def _listed(url: str | None) -> list[dict[str, Any]]:
+def _listed(url: str) -> list[dict[str, Any]]:
     from api.cli.remote import call
 
-    assert url is not None
     found: list[dict[str, Any]] = call(url, "GET", "admin", "projections")["projections"]
     return found
 
@@ -162,10 +156,9 @@ def _rebuild_here(names: tuple[str, ...], data_dir: str | None, *, is_quiet: boo
     return rebuilt
 
 
-def _rebuild_there(url: str | None, name: str, *, is_quiet: bool) -> dict[str, Any]:
+def _rebuild_there(url: str, name: str, *, is_quiet: bool) -> dict[str, Any]:
     from api.cli.remote import call
 
-    assert url is not None
     begun = call(url, "POST", "admin", "projections", name, "rebuild")
     if not is_quiet:
         click.echo(f"Rebuilding {name} from {begun['head'] + 1} events; the server goes on.")

@@ -18,6 +18,7 @@ from api.http.inputs import (
     BASE,
     SERVICE,
     check_not_encoded,
+    flag,
     key_faults,
     next_chunk,
     origin_of,
@@ -229,12 +230,14 @@ def _range(request: web.Request, size: int, etag: str) -> tuple[int, int] | None
 async def _view(request: web.Request) -> tuple[View, dict[str, str]]:
     service, run_id = request.app[SERVICE], request.match_info["run_id"]
     faults: list[Fault] = []
-    stale = stale_ok(params(request, "stale", faults=faults), faults)
+    given = params(request, "stale", "include_withdrawn", faults=faults)
+    stale = stale_ok(given, faults)
+    include_withdrawn = flag(given, "include_withdrawn", faults)
     refuse(faults)
     if not is_run_id(run_id):
         raise RunNotFound(run_id)
     await service.fresh(stale_ok=stale)
-    return service.view(run_id), stale_headers(service, stale=stale)
+    return service.view(run_id, include_withdrawn=include_withdrawn), stale_headers(service, stale=stale)
 
 
 def _facts(view: View, digest: str) -> dict[str, Any]:

@@ -1,19 +1,23 @@
 """/healthz, /readyz, /metrics: is the process alive, is the service whole, what does it do."""
 
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import orjson
 import prometheus_client as prometheus
 from aiohttp import web
-from attrs import define, field
+from attrs import define, field, frozen
+from prometheus_client.core import GaugeMetricFamily
 
 from api.http.inputs import SERVICE
 from api.service import Service
 from eventlog.batch import Batch
+from projections.supervisor import Projections, Standing
 
 CLOCK_HELD_US_MAX = 5_000_000
+_TYPE_LENGTH_MAX = 200
 
 
 async def healthz(_request: web.Request) -> web.Response:
@@ -50,7 +54,9 @@ def _unready(service: Service) -> list[str]:
     for one in service.projections.standings.values():
         if one.error is not None:
             does = "tries again" if one.is_retrying else "stopped"
-            reasons.append(f"projection {one.name} {does} at event {one.error['seq']}: {one.error['message']}")
+            reasons.append(f"projection {one.name} {does} at {_where(one.error)}")
+        elif one.name == "catalog" and one.generation == 0 and _is_catching_up(service, one):
+            reasons.append(f"no run can be read yet: {_progress(service, one)}")
     for name, lag_s in service.projections.lags_s().items():
         if lag_s > service.settings.projection_lag_max_s and not _is_being_made(service, name):
             reasons.append(f"projection {name} is {lag_s:.0f} s behind the log")
@@ -80,9 +86,28 @@ def _degraded(service: Service) -> list[str]:
         if one.is_rebuilding:
             reasons.append(f"projection {one.name} is being rebuilt")
         elif one.rebuild_error is not None:
-            where = f"event {one.rebuild_error['seq']}: {one.rebuild_error['message']}"
+            where = _where(one.rebuild_error)
             reasons.append(f"the rebuild of projection {one.name} stopped at {where}; the state before it goes on")
+        elif _is_catching_up(service, one):
+            reasons.append(_progress(service, one))
     return reasons
+
+
+def _where(error: dict[str, Any]) -> str:
+    kind = f" ({error['type']})" if error["type"] else ""
+    return f"event {error['seq']}{kind}: {error['message']}"
+
+
+def _is_catching_up(service: Service, one: Standing) -> bool:
+    """Tell whether it has something to make up for since the start; before it was heard of, it is given time to open."""
+    is_heard_of = one.generation > 0 or one.building is not None
+    is_due = is_heard_of or service.projections.age_s > service.settings.projection_lag_max_s
+    return is_due and one.state == "rebuilding" and not one.is_rebuilding and one.error is None
+
+
+def _progress(service: Service, one: Standing) -> str:
+    position = one.position if one.building is None else one.building
+    return f"projection {one.name} is catching up: it is at event {position} of {service.log.head}"
 
 
 def _free_bytes(folder: Path) -> int | None:
@@ -148,6 +173,7 @@ class Metrics:
             self._projection("position", name, lambda one=one: one.position)
             self._projection("lag", name, lambda one=one: max(0, service.log.head - one.position))
             self._projection("failed", name, lambda one=one: int(one.error is not None))
+        self.registry.register(_Stopped(service.projections))
         self._gauge(
             "runlog_quarantined_files",
             "Files found changed from outside since the start",
@@ -163,6 +189,23 @@ class Metrics:
 
     def _projection(self, what: str, name: str, value: Any) -> None:
         self._gauge(f"runlog_projection_{what}_{name}", f"Projection {name}: {what}", value)
+
+
+@frozen
+class _Stopped(prometheus.registry.Collector):
+    """At which event each projection stopped: one series for each that has, and none for the others."""
+
+    _projections: Projections
+
+    def collect(self) -> Iterator[GaugeMetricFamily]:
+        """Give the series of now."""
+        stopped = GaugeMetricFamily(
+            "runlog_projection_stopped", "Event that a projection stopped at", labels=("name", "seq", "type")
+        )
+        for one in self._projections.standings.values():
+            if one.error is not None and one.state == "failed":
+                stopped.add_metric((one.name, str(one.error["seq"]), one.error["type"][:_TYPE_LENGTH_MAX]), 1)
+        yield stopped
 
 
 METRICS = web.AppKey("metrics", Metrics)

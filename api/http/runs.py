@@ -127,7 +127,9 @@ async def advisories(request: web.Request) -> web.Response:
 async def run_events(request: web.Request) -> web.Response:
     """GET /runs/{id}/events: the run's events, oldest first, their bytes verbatim; of a withdrawn run too."""
     service, run_id = request.app[SERVICE], request.match_info["run_id"]
-    params(request)
+    faults: list[Fault] = []
+    flag(params(request, "include_withdrawn", faults=faults), "include_withdrawn", faults)  # as it is without
+    refuse(faults)
     recorded = service.log.read_stream(run_id) if is_run_id(run_id) else []
     if not recorded:
         raise RunNotFound(run_id)
@@ -141,12 +143,13 @@ async def compare(request: web.Request) -> web.Response:
     """GET /runs/diff?a=&b=: what differs between two runs, and how much it matters."""
     service = request.app[SERVICE]
     faults: list[Fault] = []
-    given = params(request, "a", "b", "stale", faults=faults)
+    given = params(request, "a", "b", "stale", "include_withdrawn", faults=faults)
     faults += [Fault(f"?{side}", "is required: the id of a run") for side in ("a", "b") if side not in given]
     stale = stale_ok(given, faults)
+    include_withdrawn = flag(given, "include_withdrawn", faults)
     refuse(faults)
     await service.fresh(stale_ok=stale)
-    a, b = service.view(given["a"]), service.view(given["b"])
+    a, b = (service.view(given[side], include_withdrawn=include_withdrawn) for side in ("a", "b"))
     body = await asyncio.to_thread(lambda: canonical(compared(view_dict(a.json), view_dict(b.json))))
     return await answer(request, body, headers=stale_headers(service, stale=stale))
 

@@ -16,17 +16,20 @@ from attrs import define, evolve, field, frozen
 
 from eventlog.canonical import canonical
 from eventlog.clock import time_us
+from eventlog.errors import LogCorrupt
 from eventlog.event import Place, Recorded
 from eventlog.frame import BadFrame, Frame, decode
 from eventlog.posix import PosixDisk
 from eventlog.segment import SEGMENTS, segment_name, segment_numbers, segment_path
 from projections.run import events
+from projections.run.events import UnknownEvent
 
 _FAULTS_KEPT_MAX = 1000
 _SCHEMA = """
 CREATE TABLE run (
     run_id TEXT PRIMARY KEY, revision INTEGER, digest BLOB, import_id TEXT, withdrawn INTEGER, first INTEGER
 ) WITHOUT ROWID;
+CREATE TABLE unknown (run_id TEXT PRIMARY KEY, seq INTEGER, type TEXT) WITHOUT ROWID;
 CREATE TABLE event (run_id TEXT, seq INTEGER, segment INTEGER, offset INTEGER, length INTEGER,
     PRIMARY KEY (run_id, seq)) WITHOUT ROWID;
 """
@@ -60,7 +63,7 @@ def held_after(held: Held | None, recorded: Recorded) -> Held:
             return Held(revision)
         case events.IMPORTED:
             data = recorded.data
-            return Held(revision, digest_of(data["v1"]), data["import_id"])
+            return Held(revision, digest_of(data.get("v1")), data.get("import_id"))
         case kind:
             # None before it: the event that began the run is damaged.
             return evolve(held or Held(-1), revision=revision, is_withdrawn=kind == events.WITHDRAWN)
@@ -151,6 +154,29 @@ class Holdings:
             found.append(Recorded(seq, frame.hash, frame.event, place))
         return found
 
+    def event_at(self, seq: int, place: Place) -> Recorded | None:
+        """Return event *seq*, which is said to lie at *place*; None if it does not."""
+        try:
+            frame = decode(self._disk.read(segment_path(place.segment), place.offset, place.length))
+        except (BadFrame, FileNotFoundError, TypeError, ValueError, OverflowError):
+            return None
+        return Recorded(seq, frame.hash, frame.event, place) if frame.seq == seq else None
+
+    def unknown(self) -> Iterator[tuple[str, UnknownEvent]]:
+        """Give the runs that hold an event of a type not known here, with the first such event."""
+        for run_id, seq, kind in self._db.execute("SELECT run_id, seq, type FROM unknown ORDER BY seq"):
+            yield run_id, UnknownEvent(seq, kind)
+
+    def check_known(self, run_id: str) -> None:
+        """Return if all events of a run are of types known here.
+
+        Raises:
+            UnknownEvent: one is not.
+
+        """
+        if row := self._db.execute("SELECT seq, type FROM unknown WHERE run_id = ?", (run_id,)).fetchone():
+            raise UnknownEvent(*row)
+
     def run_ids(self) -> Iterator[str]:
         """Give every id, in the order in which the runs came."""
         for row in self._db.execute("SELECT run_id FROM run ORDER BY first"):
@@ -163,10 +189,25 @@ class Holdings:
         for row in self._db.execute(statement, (wanted,)):
             yield row[0]
 
+    def has_of_imports(self, import_ids: Iterable[str]) -> bool:
+        """Tell whether any run came with these imports, also if it was withdrawn since."""
+        statement = "SELECT 1 FROM run WHERE import_id IN (SELECT value FROM json_each(?)) LIMIT 1"
+        return self._db.execute(statement, (json.dumps(list(import_ids)),)).fetchone() is not None
+
     def count(self, *, imported: bool = False, withdrawn: bool = False) -> int:
         """Return how many runs there are in force (or withdrawn), of all kinds or *imported*."""
         statement = "SELECT count(*) FROM run WHERE withdrawn = ? AND (import_id IS NOT NULL OR NOT ?)"
         return int(self._db.execute(statement, (withdrawn, imported)).fetchone()[0])
+
+    def check_whole(self) -> None:
+        """Return if every line could be read.
+
+        Raises:
+            LogCorrupt: one is not what was written.
+
+        """
+        for damage in self.damage:
+            raise LogCorrupt(damage.seq, damage.segment, damage.offset)
 
     def close(self) -> None:
         """Let go of everything."""
@@ -182,6 +223,8 @@ class Holdings:
     def _add(self, recorded: Recorded) -> None:
         run_id, place = recorded.stream, recorded.place
         self._put(run_id, held_after(self.get(run_id), recorded), recorded.seq)
+        if recorded.type not in events.TYPES:
+            self._db.execute("INSERT OR IGNORE INTO unknown VALUES (?, ?, ?)", (run_id, recorded.seq, recorded.type))
         self._db.execute(
             "INSERT OR IGNORE INTO event VALUES (?, ?, ?, ?, ?)",
             (run_id, recorded.seq, place.segment, place.offset, place.length),

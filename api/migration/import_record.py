@@ -1,24 +1,45 @@
 """The record of an import: which v1 file, which backup, how far. It is durable before the import's first event.
 
 It lies at `<data>/imports/<import_id>.json`. One whose state is `running`, without a process that
-runs it, was interrupted: the same v1 file again goes on under its id.
+runs it, was interrupted: the same v1 file again goes on under its id. A file of another name is not ours
+and is left alone; one of such a name that cannot be read stops everything that would need to know it.
 """
 
 import json
 import os
+import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal, get_args
 
 import attrs
 from attrs import evolve, frozen
 
 from api.migration.v1_copies import sync_folder
 from eventlog.clock import Clock, time_text, uuid7
+from eventlog.errors import RunlogError
 
 IMPORTS = "imports"
 State = Literal["running", "done", "stopped", "rolled_back"]
 """`stopped`: the text of the v1 file ended before its end."""
+
+_NAME = re.compile(r"[0-9a-f]{32}\.json", re.ASCII)
+
+
+@frozen
+class ImportRecordDamaged(RunlogError):
+    """A file among the import records is none (exit code 3)."""
+
+    code: ClassVar[str] = "IMPORT_RECORD_DAMAGED"
+    file: str
+
+    @property
+    def message(self) -> str:
+        return (
+            f"{self.file} in the data directory is not a record of an import as Runlog writes it; nothing was changed. "
+            f"Restore it from a backup, or move it out of {IMPORTS}/: that import can then be neither gone on with "
+            "nor rolled back."
+        )
 
 
 @frozen
@@ -63,10 +84,39 @@ def ended(
 
 
 def imports(data_dir: Path) -> Iterator[ImportRecord]:
-    """Give every import, oldest first."""
+    """Give every import, oldest first.
+
+    Raises:
+        ImportRecordDamaged: the file of one cannot be read.
+
+    """
     for path in sorted((data_dir / IMPORTS).glob("*.json")):
-        facts: dict[str, Any] = json.loads(path.read_bytes())
-        yield ImportRecord(**facts)
+        if _NAME.fullmatch(path.name):
+            yield _read(path)
+
+
+def _read(path: Path) -> ImportRecord:
+    try:
+        facts: Any = json.loads(path.read_bytes())
+        record = ImportRecord(**facts)
+    except (ValueError, TypeError, RecursionError, IsADirectoryError):
+        raise ImportRecordDamaged(f"{IMPORTS}/{path.name}") from None
+    if not _is_sound(record) or path.stem != record.import_id:
+        raise ImportRecordDamaged(f"{IMPORTS}/{path.name}")
+    return record
+
+
+def _is_sound(record: ImportRecord) -> bool:
+    """Tell whether every field has the type that it is read with."""
+    texts = (record.import_id, record.v1_path, record.v1_sha256, record.began, record.changed)
+    backup, counts = record.backup, record.counts
+    return (
+        all(isinstance(text, str) for text in texts)
+        and record.state in get_args(State)
+        and (backup is None or (isinstance(backup, dict) and all(isinstance(backup.get(n), str) for n in ("path", "sha256"))))
+        and isinstance(counts, dict)
+        and all(isinstance(count, int) for count in counts.values())
+    )
 
 
 def saved(data_dir: Path, record: ImportRecord) -> ImportRecord:

@@ -39,9 +39,9 @@ class ImportNotFound(RunlogError):
     backup: str
     backup_sha256: str
     without_backup: str | None
-    """The id of an import of just these bytes that was made with --no-backup."""
+    """The id of the newest import of just these bytes, if it was made with --no-backup."""
     rolled_back: str | None
-    """The id of one that was rolled back already."""
+    """The same, if it was rolled back already."""
 
     @property
     def message(self) -> str:
@@ -55,6 +55,21 @@ class ImportNotFound(RunlogError):
         return (
             f"No import was made from {self.backup} (SHA-256 {self.backup_sha256}); nothing was changed. Name the "
             "backup that `runlog migrate` reported, unchanged; <data-dir>/imports/ lists them."
+        )
+
+
+@frozen
+class ImportEmpty(RunlogError):
+    """The import brought no run, so there is nothing to take back (exit code 3)."""
+
+    code: ClassVar[str] = "IMPORT_EMPTY"
+    import_id: str
+
+    @property
+    def message(self) -> str:
+        return (
+            f"Import {self.import_id} imported nothing, so there is nothing to take back; nothing was changed. The runs "
+            "of its v1 file, if they are here, came with another import: name the backup of that one."
         )
 
 
@@ -105,8 +120,9 @@ def plan_of(backup: Path, data_dir: Path) -> Plan:
     backed_up = [one for one in same if one.backup_sha256 == digest]
     ready = tuple(one for one in backed_up if one.state != "rolled_back")
     if not ready:
-        bare = next((one.import_id for one in same if one.backup is None), None)
-        over = next((one.import_id for one in reversed(backed_up)), None)
+        newest = same[-1] if same else None  # of the same bytes: what it did is what stands now
+        bare = newest.import_id if newest and not newest.backup else None
+        over = newest.import_id if newest and newest.state == "rolled_back" else None
         raise ImportNotFound(str(backup), digest, bare, over)
     return Plan(backup, digest, ready)
 
@@ -120,7 +136,16 @@ def _added_to(run_ids: Iterable[str], holdings: Holdings) -> Iterator[str]:
 
 
 def undo(plan: Plan, path: Path, holdings: Holdings, done: Rollback, clock: Clock, *, force: bool) -> bool:
-    """Keep a copy of the v1 file at *path* as it is now, and restore it; False if runs stand against it, unless *force*."""
+    """Keep a copy of the v1 file at *path* as it is now, and restore it; False if runs stand against it, unless *force*.
+
+    Raises:
+        LogCorrupt: what the log holds of the import is not known.
+        ImportEmpty: it holds nothing.
+
+    """
+    holdings.check_whole()
+    if not holdings.has_of_imports(plan.import_ids):
+        raise ImportEmpty(plan.record.import_id)
     if not force:
         for run_id in _added_to(holdings.of_imports(plan.import_ids), holdings):
             done.refused.append(run_id)

@@ -5,7 +5,7 @@ creating event; so a run is served as a slice of those bytes, spliced with what 
 """
 
 import re
-from typing import Any
+from typing import Any, ClassVar
 
 from attrs import frozen
 
@@ -36,6 +36,7 @@ _AFTER_DATA = b',"datacontenttype":"application/json","id":"'
 class UnknownEvent(EventLogError):
     """An event type that this version does not know; a projection stops rather than skip it."""
 
+    code: ClassVar[str] = "UNKNOWN_EVENT"
     seq: int
     type: str
 

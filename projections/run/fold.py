@@ -32,7 +32,9 @@ def fold(state: RunState | None, recorded: Recorded) -> RunState:
     revision = state.revision + 1 if state else 0
     if recorded.type in events.BEGINNINGS:
         return RunState(recorded.seq, revision, recorded.seq)
-    assert state is not None, "only a creating event can be a stream's first"
+    if state is None:
+        assert recorded.type not in events.TYPES, "only a creating event can be a stream's first"
+        raise UnknownEvent(recorded.seq, recorded.type)
     moved = evolve(state, revision=revision, last_seq=recorded.seq)
     data = recorded.data
     match recorded.type:

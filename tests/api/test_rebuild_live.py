@@ -13,8 +13,9 @@ import pytest
 
 from api.cli.remote import ServerRefused, call
 from projections.known import NAMES
+from projections.lock import ProjectionsLock
 from tests.commands import Ran, everything_under, runlog
-from tests.projections.logs import append, many
+from tests.projections.logs import append, many, run_id_of
 from tests.server import Server, body, faults, refused, until
 
 LARGE = many(1200)
@@ -47,6 +48,12 @@ def states(server: Server) -> dict[str, str]:
 
 def are_at_the_head(server: Server) -> bool:
     return all((one["position"], one["state"]) == (one["head"], "running") for one in listed(server).values())
+
+
+def stored(server: Server) -> dict[str, dict[str, Any]]:
+    """What the data directory says of each projection."""
+    found = runlog("projections", "list", "--data-dir", server.data_dir, "--json")
+    return {one["name"]: one for one in found.json["projections"]}
 
 
 def command(server: Server, *words: str) -> Ran:
@@ -217,12 +224,59 @@ def test_a_projection_that_stopped_says_at_which_event_and_goes_on_after_a_retry
         again = command(server, "retry", "stats")
         assert again.code == 3
         assert states(server)["stats"] == "failed"
+        assert stored(server)["stats"] == listed(server)["stats"]
         change_byte(server, b'"subject":"run_000000000007"')
         ended = command(server, "retry", "all", "--json")
         assert ended.code == 0, ended
         until(lambda: are_at_the_head(server), "the projections were at the head")
         assert command(server, "retry", "all").code == 0  # what has not stopped is left alone
         assert server.request("GET", "/readyz").json["status"] == "ready"
+        assert [one["error"] for one in stored(server).values()] == [None, None, None]
+    finally:
+        server.stop()
+
+
+def test_an_event_of_an_unknown_type_is_named_wherever_somebody_looks(tmp_path: Path) -> None:
+    """With its seq and type, beside the server and after it; it is no bug, so there is no traceback."""
+    server, renamed = UnreadyServer(tmp_path), "rmos.run.renamed.v1"
+    append(server.data_dir, [*many(1), ("run.renamed", run_id_of(99), {})])
+    seq = len(many(1))
+    try:
+        server.start()
+        until(lambda: set(states(server).values()) == {"failed"}, "every projection stopped", 30)
+        assert all((one["error"]["seq"], one["error"]["type"]) == (seq, renamed) for one in listed(server).values())
+        assert stored(server) == listed(server)
+        reasons = server.request("GET", "/readyz").json["reasons"]
+        assert any(f"files stopped at event {seq} ({renamed})" in reason for reason in reasons)
+        series = f'runlog_projection_stopped{{name="files",seq="{seq}",type="{renamed}"}} 1.0'
+        assert series in server.request("GET", "/metrics").body.decode()
+        problem = refused(server.get(f"/runs/{run_id_of(99)}?at={seq}"), 503, "UNKNOWN_EVENT")
+        assert (problem["seq"], problem["type"]) == (seq, renamed)
+    finally:
+        server.stop()
+    assert "Traceback" not in server.output()
+    assert {one["state"] for one in stored(server).values()} == {"failed"}
+    for words in (("check", "files"), ("rebuild", "files"), ("rebuild", "catalog")):
+        ended = runlog("projections", *words, "--data-dir", server.data_dir)
+        assert ended.code == 3
+        assert f"vent {seq} is of type {renamed!r}" in ended.err
+        assert ".." not in ended.err.splitlines()[-1]
+
+
+def test_a_server_whose_catalog_is_not_there_yet_is_unready_until_it_is(tmp_path: Path) -> None:
+    """What merely lacks its files and counts is degraded."""
+    server = UnreadyServer(tmp_path)
+    append(server.data_dir, many(1))
+    (server.data_dir / "runlog.toml").write_text("projection_lag_max_s = 0.1\n")
+    lock = ProjectionsLock(server.data_dir, 0)
+    try:
+        server.start()
+        until(lambda: server.request("GET", "/readyz").status == 503, "the server was unready", 30)
+        reasons = server.request("GET", "/readyz").json["reasons"]
+        assert reasons[0].startswith("no run can be read yet: projection catalog")
+        assert [reason.split()[1] for reason in reasons[1:]] == ["files", "stats"]
+        lock.release()
+        until(lambda: server.request("GET", "/readyz").json["reasons"] == [], "the server was ready", 30)
     finally:
         server.stop()
 
@@ -248,12 +302,11 @@ def test_states_of_another_version_are_folded_anew_at_start_while_runs_are_recor
 
 
 def test_commands_that_find_no_server_say_so(tmp_path: Path) -> None:
-    """Exit code 3; a contradiction is an error of usage."""
+    """Exit code 3; the URL wins over a data directory."""
     for words in (("list",), ("rebuild", "all"), ("retry", "catalog")):
-        ended = runlog("projections", *words, "--url", "http://127.0.0.1:1")
+        ended = runlog("projections", *words, "--url", "http://127.0.0.1:1", "--data-dir", tmp_path)
         assert ended.code == 3
         assert "No Runlog server answers" in ended.err
-    assert runlog("projections", "list", "--url", "http://127.0.0.1:1", "--data-dir", tmp_path).code == 2
     assert runlog("projections", "retry", "catalog").code == 2
     assert runlog("projections", "retry", "catalogue", "--url", "http://127.0.0.1:1").code == 2
     assert runlog("projections", "list", "--url", "ftp://x").code == 3

@@ -41,6 +41,24 @@ def test_what_lies_under_a_withdrawn_run_is_gone(server: Server, path: str) -> N
     assert {name: problem[name] for name in ("reason", "at_utc", "seq")} == view["withdrawn"]
 
 
+def test_what_lies_under_a_withdrawn_run_is_shown_to_who_asks_for_it(server: Server) -> None:
+    run_id, other = server.create()["run_id"], server.create()["run_id"]
+    digest = server.upload(run_id, b"bytes", kind="note").json["sha256"]
+    withdrawn(server, run_id)
+    asked = {"include_withdrawn": "true"}
+    attachments = f"/runs/{run_id}/attachments"
+    assert server.get(attachments, query=asked).json["count"] == 1
+    assert server.get(f"{attachments}/verify", query=asked).json["all_valid"] is True
+    assert server.get(f"{attachments}/{digest}", query=asked).json["exists"] is True
+    refused(server.get(f"{attachments}/{digest}/download"), 410, "RUN_WITHDRAWN")
+    assert server.get(f"{attachments}/{digest}/download", query=asked).body == b"bytes"
+    assert server.get("/runs/diff", query={"a": run_id, "b": other, **asked}).json["run_a"] == run_id
+    assert server.get(f"/runs/{run_id}/events", query=asked).json == server.get(f"/runs/{run_id}/events").json
+    for path in (attachments, f"/runs/{run_id}/events", f"/runs/diff?a={run_id}&b={other}"):
+        separator = "&" if "?" in path else "?"
+        assert faults(server.get(f"{path}{separator}include_withdrawn=maybe")) == ["?include_withdrawn"]
+
+
 def test_a_withdrawn_run_takes_nothing_more(server: Server) -> None:
     run_id, other = server.create()["run_id"], server.create()["run_id"]
     withdrawn(server, run_id)

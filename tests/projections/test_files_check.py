@@ -1,7 +1,10 @@
 import os
 
+import pytest
+
 from projections.check import check
-from tests.projections.story import CORE, DAY, EXPLANATION, OTHER, Story, feed, rich_story, saved_at, tamper
+from projections.run.events import UnknownEvent
+from tests.projections.story import CORE, DAY, EXPLANATION, OTHER, RUN, Story, feed, rich_story, saved_at, tamper
 
 
 def test_a_check_of_a_right_tree_finds_nothing(open_files, root, tmp_path):
@@ -52,3 +55,11 @@ def test_a_check_of_a_tree_that_is_gone_misses_everything(tmp_path):
     events = Story().created().events
     assert check(events, tmp_path, tmp_path / "nowhere", saved_at(1)).missing == [CORE]
     assert check(events, tmp_path, tmp_path / "nowhere", None).is_good
+
+
+@pytest.mark.parametrize("run_id", [RUN, OTHER], ids=["of a run", "of no run"])
+def test_a_check_that_meets_an_event_of_an_unknown_type_names_it_rather_than_guess(tmp_path, run_id):
+    events = Story().created().add("run.renamed", {}, run_id).events
+    with pytest.raises(UnknownEvent) as unknown:
+        check(events, tmp_path, tmp_path / "runs", saved_at(1))
+    assert (unknown.value.seq, unknown.value.type) == (1, "rmos.run.renamed.v1")

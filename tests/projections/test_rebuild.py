@@ -8,7 +8,7 @@ import pytest
 from projections.known import NAMES
 from projections.offline import catch_up, locked, opened, rebuild
 from projections.projection import ProjectionFailed
-from tests.projections.logs import append, created, many
+from tests.projections.logs import append, many, run_id_of
 from tests.projections.story import tree_of
 
 DATABASES = ("catalog", "stats")
@@ -106,11 +106,12 @@ def test_a_files_rebuild_that_was_ended_is_gone_on_with(tmp_path):
     assert state_of(tmp_path) == before
 
 
+@pytest.mark.parametrize("run_id", [run_id_of(1), run_id_of(999)], ids=["of a run", "of no run"])
 @pytest.mark.parametrize("name", NAMES)
-def test_an_event_of_an_unknown_type_stops_a_rebuild_and_names_the_event(tmp_path, name):
+def test_an_event_of_an_unknown_type_stops_a_rebuild_and_names_the_event(tmp_path, name, run_id):
     fed_in_pieces(tmp_path, many(20), pieces=1)
     before = {each: rows(tmp_path / f"{each}.sqlite") for each in DATABASES}
-    append(tmp_path, [("run.renamed", created(1)[1], {})])
+    append(tmp_path, [("run.renamed", run_id, {})])
     with pytest.raises(ProjectionFailed, match=r"rmos\.run\.renamed\.v1") as failed:
         rebuild_all(tmp_path, names=[name])
     assert failed.value.seq == len(many(20))
