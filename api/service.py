@@ -18,6 +18,8 @@ from attrs import evolve, frozen
 from api.errors import ProjectionBehind
 from api.pace import Pace
 from api.settings import Settings
+from api.witness.asking import Witnesses
+from api.witness.known import Witness
 from eventlog.batch import Appended, Stream
 from eventlog.blobs import Blobs
 from eventlog.clock import random_hex
@@ -91,6 +93,7 @@ class Service:
         self._catalog_there = asyncio.Event()
         self.projections = Projections(settings.data_dir, settings.runs_dir, log.end, self._projection_ready)
         self.pace = Pace(self.projections, lambda: log.head)
+        self.witnesses = Witnesses(log.notary, [Witness.parse(each) for each in settings.witness])
         log.on_commit(lambda _batch: self.projections.advance(log.end))
 
     @classmethod
@@ -116,6 +119,7 @@ class Service:
     async def close(self) -> None:
         """Write what waits, let the projections come to the head, and close."""
         await self.projections.close(self.settings.shutdown_timeout_s / 2)
+        await self.witnesses.close()
         await self.log.close()
         self._readers.shutdown()
         if self._catalog:

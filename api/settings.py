@@ -101,6 +101,21 @@ def _origins(_: Any, attribute: "attrs.Attribute[Any]", value: tuple[str, ...]) 
             raise SettingInvalid(attribute.name, f"must be an origin such as https://rmos.example:8443, not {origin!r}")
 
 
+def _witnesses(_: Any, attribute: "attrs.Attribute[Any]", value: tuple[str, ...]) -> None:
+    if not value:
+        return
+    from api.witness.known import Witness
+
+    names = set()
+    for each in value:
+        try:
+            names.add(Witness.parse(each).name)
+        except ValueError as error:
+            raise SettingInvalid(attribute.name, f"must be an address and a key, like `URL VKEY`: {error}") from None
+    if len(names) < len(value):
+        raise SettingInvalid(attribute.name, "must not name a witness twice")
+
+
 def _absolute(path: Path) -> Path:
     return path.absolute()
 
@@ -124,6 +139,9 @@ class Settings:
     allow_anonymous: bool = False
     allowed_host: tuple[str, ...] = attrs.field(default=(), validator=_no_blank)
     cors_origin: tuple[str, ...] = attrs.field(default=(), validator=_origins)
+
+    # Who else signs what the log signs: `URL VKEY` of each.
+    witness: tuple[str, ...] = attrs.field(default=(), validator=_witnesses)
 
     # Where it keeps things.
     data_dir: Path = attrs.field(default=Path(DATA_DIR), converter=_absolute)

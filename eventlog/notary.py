@@ -160,17 +160,21 @@ class Notary:
         """Return the bytes of a tile, full or partial; None if it holds more than was published. Errors as above."""
         return self._told(lambda: self._tree.tile(tile)) if tile.is_in(self.published.size) else None
 
-    async def cosigned(self, published: Published, signatures: Sequence[Signature]) -> None:
-        """Add witnesses' *signatures* to the published checkpoint, if it is still the one that they signed.
+    async def cosigned(self, text: str, signatures: Sequence[Signature]) -> None:
+        """Add witnesses' *signatures*, which were checked, to the published checkpoint, if *text* is still what it says.
+
+        Each takes the place of an older one by the same key. Do not cancel it, or two could write the file at once.
 
         Raises:
             OSError: they are not kept.
 
         """
         async with self._writing:
-            if self.published is published:
-                own = tuple(each for each in published.note.signatures if self._signer.verifier.made(each))
-                await self._publish(Note(published.note.text, (*own, *signatures)))
+            note = self.published.note
+            if note.text == text:
+                again = {(each.name, each.key_id) for each in signatures}
+                others = (each for each in note.signatures if (each.name, each.key_id) not in again)
+                await self._publish(Note(text, (*others, *signatures)))
 
     async def close(self) -> None:
         """Sign what was committed, save the tiles, and stop; what cannot be saved is made again by the next open."""

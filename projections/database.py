@@ -56,9 +56,7 @@ def open_for_reading(path: Path, timeout_s: float = 5, *, at_rest: bool = False)
     how = "mode=ro&immutable=1" if at_rest else "mode=ro"
     while True:
         before = path.stat().st_ino
-        db = sqlite3.connect(
-            f"{path.absolute().as_uri()}?{how}", uri=True, timeout=timeout_s, check_same_thread=False
-        )
+        db = sqlite3.connect(f"{path.absolute().as_uri()}?{how}", uri=True, timeout=timeout_s, check_same_thread=False)
         try:
             db.execute("PRAGMA query_only = 1")
             db.execute("SELECT count(*) FROM saved").fetchone()

@@ -125,6 +125,7 @@ def started(
         if stored is not None:
             _warn(name, reason, is_new=stored.saved() is None)
             stored.close()
+        on_progress(-1)  # whoever asks is to hear at once that there is nothing to read
         rebuilt(kind, path, disk, identity, end, on_progress)
         stored = kind(path)
     return Runner(stored, disk, identity)

@@ -1,8 +1,8 @@
 """`runlog status` and `verify`: where the migration stands, and whether the log serves what v1 has. Nothing is written."""
 
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +23,7 @@ from api.settings import Settings
 
 if TYPE_CHECKING:
     from api.migration.holdings import Holdings
+    from api.migration.v1_text import V1Record, V1Unreadable
     from api.migration.verify import Comparison
 
 _NEXT_OF_STATUS = {
@@ -51,18 +52,18 @@ def status(v1_path: Path | None, data_dir: str | None, as_json: bool) -> int:
 
     settings = settings_of(data_dir)
     path = v1_path_of(v1_path, settings)
-    with held_by(settings) as holdings:
-        try:
-            with _records(path) as records:
-                found = status_of(records, holdings)
-        except V1Unreadable as error:
-            click.echo(f"runlog: {error.message}", err=True)
-            return 1
+    unread: list[V1Unreadable] = []
+    with held_by(settings) as holdings, _records(path) as records:
+        found = status_of(_readable(records, unread), holdings)
+    if unread:
+        click.echo(f"runlog: {unread[0].message} What stands before it was judged.", err=True)
     if as_json:
         echo_json(attrs.asdict(found))
-        return 0
+        return 1 if unread else 0
     click.echo(f"{found.status}: {found.v1} records in {path}, {found.imported} of them in the log of")
     click.echo(f"{settings.data_dir}, {found.missing} not, {found.withdrawn} withdrawn.")
+    if unread:
+        return 1
     click.echo(_NEXT_OF_STATUS[found.status])
     return 0
 
@@ -72,32 +73,43 @@ def status(v1_path: Path | None, data_dir: str | None, as_json: bool) -> int:
 @data_dir_option
 @json_option
 def verify(v1_path: Path | None, data_dir: str | None, as_json: bool) -> int:
-    """Compare every field of every v1 record with what the log serves, also beside a running server.
+    """Compare every field of every v1 record with what the API serves, also beside a running server.
 
     It checks every hash, the attachments' bytes, and the dated files, and names each difference.
-    The exit code is 1 if there is any.
+    The exit code is 1 if there is any. Where the catalog is not at the head it goes by the log alone.
     """
+    from contextlib import closing
+
     from api.cli.progress import bar
+    from api.migration.served import Served
     from api.migration.v1_text import V1Unreadable, records_of
-    from api.migration.verify import Comparison, compare
+    from api.migration.verify import Comparison, compare, list_unknown
 
     settings = settings_of(data_dir)
     path = v1_path_of(v1_path, settings)
     require_v1(path)
     if not as_json:
         click.echo(f"Comparing {path} with the log of {settings.data_dir}.")
-    found, unread = Comparison(), ""
+    found, unread = Comparison(), list[V1Unreadable]()
     with held_by(settings) as holdings:
-        try:
-            with v1_faults(), bar("Comparing", path.stat().st_size, "bytes") as on_bytes:
-                compare(records_of(path, on_bytes), holdings, settings.attachments_dir, found)
-        except V1Unreadable as error:
-            unread = error.message
+        served = Served.of(settings.data_dir, settings.runs_dir, holdings)
+        if served is None and not as_json:
+            click.echo("There is no catalog, or it is not at the head: what is served is taken from the log alone.")
+        with (
+            closing(served) if served else nullcontext(),
+            v1_faults(),
+            bar("Comparing", path.stat().st_size, "bytes") as on_bytes,
+        ):
+            records = _readable(records_of(path, on_bytes), unread)
+            compare(records, holdings, served, settings.attachments_dir, found)
+        list_unknown(holdings, found)
+        for error in unread:
+            found.different.append({"run_id": "", "field": "$", "v1": error.message, "here": None})
         _find_tampering(settings, holdings, found)
     _print_comparison(found, as_json)
-    if unread:
-        click.echo(f"runlog: {unread}", err=True)
-    return 0 if found.is_good and not unread else 1
+    for error in unread:
+        click.echo(f"runlog: {error.message}", err=True)
+    return 0 if found.is_good else 1
 
 
 def _find_tampering(settings: Settings, holdings: "Holdings", found: "Comparison") -> None:
@@ -105,7 +117,7 @@ def _find_tampering(settings: Settings, holdings: "Holdings", found: "Comparison
     from functools import partial
 
     from api.cli.progress import bar
-    from eventlog.errors import LogCorrupt, LogDamaged
+    from eventlog.errors import EventLogError
     from projections.standing import LogMissing, check_files
 
     for damage in holdings.damage:
@@ -114,11 +126,31 @@ def _find_tampering(settings: Settings, holdings: "Holdings", found: "Comparison
         tree = check_files(settings.data_dir, settings.runs_dir, partial(bar, "Reading", unit="events"))
     except LogMissing:
         return
-    except (LogCorrupt, LogDamaged) as error:  # then what belongs into the tree is not known
+    except EventLogError as error:  # then what belongs into the tree is not known
         click.echo(f"runlog: the dated files were not compared: {error}", err=True)
         return
-    for path in (*tree.changed, *tree.missing, *tree.foreign):
+    except (AttributeError, LookupError, TypeError, ValueError) as error:  # an event is not what its type says
+        found.tampered.append(f"log: an event does not say which dated file it gives ({type(error).__name__}: {error})")
+        return
+    missing = tree.missing
+    if missing and _is_not_projected(settings, tree.files):
+        click.echo(f"runlog: {len(missing)} dated files are not written yet; `runlog serve` writes them.", err=True)
+        missing = []
+    for path in (*tree.changed, *missing, *tree.foreign):
         found.tampered.append(path)
+
+
+def _is_not_projected(settings: Settings, files: int) -> bool:
+    """Tell whether the tree lacks files because nobody wrote them yet: an import was interrupted before it came to them.
+
+    A tree whose position is merely lost gets no such excuse.
+    """
+    from api.migration.import_record import imports
+    from projections.files import Files
+    from projections.standing import standings
+
+    saved = next(one.position for one in standings(settings.data_dir, settings.runs_dir) if one.name == Files.name)
+    return saved < 0 and (files == 0 or any(one.state == "running" for one in imports(settings.data_dir)))
 
 
 def _print_comparison(found: "Comparison", as_json: bool) -> None:
@@ -130,10 +162,12 @@ def _print_comparison(found: "Comparison", as_json: bool) -> None:
     for run_id in found.missing:
         click.echo(f"missing  {run_id}")
     for one in found.different:
-        click.echo(f"differs  {one['run_id']}: {one['field']}: v1 {_short(one['v1'])}, here {_short(one['here'])}")
+        click.echo(
+            f"differs  {one['run_id'] or 'the file'}: {one['field']}: v1 {_short(one['v1'])}, here {_short(one['here'])}"
+        )
     for path in found.tampered:
         click.echo(f"tampered  {path}")
-    differing = found.total - found.same - len(found.missing)
+    differing = len({one["run_id"] for one in found.different})
     click.echo(
         f"{found.total} records: {found.same} the same, {len(found.missing)} missing, {differing} different; "
         f"{len(found.tampered)} files tampered with."
@@ -149,6 +183,16 @@ def _short(value: Any) -> str:
 
     text = json.dumps(value, ensure_ascii=False)
     return text if len(text) <= 80 else f"{text[:80]}…"
+
+
+def _readable(records: Iterable["V1Record"], unread: list["V1Unreadable"]) -> Iterator["V1Record"]:
+    """Give *records* as far as the text goes; why it ends before its end is put into *unread*."""
+    from api.migration.v1_text import V1Unreadable
+
+    try:
+        yield from records
+    except V1Unreadable as error:
+        unread.append(error)
 
 
 @contextmanager

@@ -74,6 +74,9 @@ def _replay(data_dir: Path, until: "Until", run_id: str | None) -> int:
         holdings = Holdings.of(data_dir, until, on_bytes)
     with holdings:
         holdings.check_whole()
+        for each, unknown in holdings.unknown():
+            if run_id in (None, each):
+                raise unknown
         if run_id is not None and holdings.get(run_id) is None:
             click.echo(f"runlog: {RunNotFound(run_id).message}", err=True)
             return 1

@@ -1,8 +1,8 @@
 """`runlog migrate`: says what it will do, does it, and reports on every record that was not imported."""
 
 import sys
-from collections.abc import Callable
-from contextlib import closing
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,12 +19,14 @@ from api.cli.v1_options import (
     v1_faults,
     v1_path_of,
     v1_path_option,
+    writing,
 )
 from api.settings import Settings
 
 if TYPE_CHECKING:
     from api.migration.report import Report
 
+_GOES_ON = "It was interrupted: what is reported is durable. Next: the same command goes on from there."
 _FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
 
 
@@ -37,10 +39,10 @@ _FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
 @click.option(
     "--batch-size",
     metavar="N",
-    type=click.IntRange(1, 4096),
+    type=click.IntRange(1),
     default=256,
     show_default=True,
-    help="How many records are written at once.",
+    help="How many records are written at once (at most 4096).",
 )
 @url_option
 @data_dir_option
@@ -62,10 +64,12 @@ def migrate(
     safe to do again: what is in the log already is left alone, and what was interrupted goes on.
     Stop the server first, or go through it with --url; a dry run works beside it.
     """
+    from api.migration.migrate import BATCH_SIZE_MAX
     from api.migration.report import Report
     from api.migration.v1_source import V1Attachments
     from api.migration.v1_text import V1Unreadable, check_is_object
 
+    batch_size = min(batch_size, BATCH_SIZE_MAX)
     settings = settings_of(data_dir)
     path = v1_path_of(v1_path, settings)
     require_v1(path)
@@ -73,9 +77,9 @@ def migrate(
     say = (lambda _text: None) if as_json else click.echo
     report = Report(dry_run=dry_run)
     stopped = ""
-    with closing(report):
+    with closing(report), writing():
         try:
-            with v1_faults():
+            with v1_faults(), _told_of(report, report_path, as_json):
                 check_is_object(path)
                 say(f"{'Would import' if dry_run else 'Importing'} {path} into {url or settings.data_dir}.")
                 source = V1Attachments(v1_attachments)
@@ -87,9 +91,7 @@ def migrate(
                     stopped = _migrate(path, source, settings, report, batch_size, not no_backup, say)
         except V1Unreadable as error:
             report.end(error.message)
-        _print(report, as_json)
-        if report_path is not None:
-            _write(report_path, report)
+        _tell(report, report_path, as_json)
         if stopped:
             click.echo(f"runlog: {stopped}", err=True)
         return 0 if report.is_good and not stopped else 1
@@ -101,7 +103,7 @@ def _rehearse(path: Path, attachments: Any, settings: Settings, report: "Report"
     from api.migration.v1_text import records_of
 
     with held_by(settings) as holdings:
-        _refuse_damage(holdings)
+        holdings.check_whole()
         with bar("Judging", path.stat().st_size, "bytes") as on_bytes:
             rehearse(records_of(path, on_bytes), holdings, attachments, report)
 
@@ -141,11 +143,26 @@ def _migrate_online(
     )
 
 
-def _refuse_damage(holdings: Any) -> None:
-    from eventlog.errors import LogCorrupt
+@contextmanager
+def _told_of(report: "Report", report_path: Path | None, as_json: bool) -> Iterator[None]:
+    """Report on what was done, too, if it is interrupted after it began."""
+    from eventlog.errors import RunlogError
 
-    for damage in holdings.damage:
-        raise LogCorrupt(damage.seq, damage.segment, damage.offset)
+    try:
+        yield
+    except (RunlogError, OSError, KeyboardInterrupt):
+        # A server that ended may have begun without our having heard of it; the backup comes first.
+        if report.import_id is not None or report.backup is not None:
+            _tell(report, report_path, as_json, is_interrupted=True)
+        raise
+
+
+def _tell(report: "Report", report_path: Path | None, as_json: bool, *, is_interrupted: bool = False) -> None:
+    _print(report, as_json, is_interrupted=is_interrupted)
+    if is_interrupted and as_json:
+        click.echo(f"runlog: {_GOES_ON}", err=True)
+    if report_path is not None:
+        _write(report_path, report)
 
 
 def _check_report(path: Path, report_path: Path | None) -> None:
@@ -164,7 +181,7 @@ def _write(path: Path, report: "Report") -> None:
         file.writelines(json_chunks(report))
 
 
-def _print(report: "Report", as_json: bool) -> None:
+def _print(report: "Report", as_json: bool, *, is_interrupted: bool) -> None:
     from api.migration.report import json_chunks
 
     if as_json:
@@ -177,7 +194,7 @@ def _print(report: "Report", as_json: bool) -> None:
     )
     for error in report.errors:
         click.echo(f"  {error['run_id'] or 'the file'}: {error['field']}: {error['reason']}")
-    click.echo(_next_step(report))
+    click.echo(_GOES_ON if is_interrupted else _next_step(report))
 
 
 def _next_step(report: "Report") -> str:

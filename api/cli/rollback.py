@@ -1,7 +1,8 @@
 """`runlog rollback`: says what it will do, asks, and does it; what it refuses it lists, and then nothing was changed."""
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,6 +17,7 @@ from api.cli.v1_options import (
     url_option,
     v1_path_of,
     v1_path_option,
+    writing,
 )
 from api.settings import Settings
 
@@ -59,13 +61,28 @@ def rollback(
     say(f"Restores {path} from {backup}, and withdraws the runs of import {', '.join(plan.import_ids)}.")
     _ask(yes)
     done = Rollback(plan.record.import_id)
-    stopped = _roll_back(plan, path, settings, url, force, done)
+    with writing(), _told_of(done, as_json):
+        stopped = _roll_back(plan, path, settings, url, force, done)
     _print(done, as_json)
     if stopped:
         click.echo(f"runlog: {stopped}", err=True)
     if done.refused:
         return REFUSED
     return 1 if stopped else 0
+
+
+@contextmanager
+def _told_of(done: "Rollback", as_json: bool) -> Iterator[None]:
+    """Tell what was done, too, if it is interrupted after it began to change something."""
+    from eventlog.errors import RunlogError
+
+    try:
+        yield
+    except (RunlogError, OSError, KeyboardInterrupt):
+        if done.safety_copy is not None:
+            _print(done, as_json)
+            click.echo("runlog: It was interrupted. Next: the same command goes on from there.", err=True)
+        raise
 
 
 def _ask(yes: bool) -> None:
@@ -101,5 +118,8 @@ def _print(done: "Rollback", as_json: bool) -> None:
             f"Nothing was changed: {len(done.refused)} runs were added to. Next: look at them, then say --force."
         )
         return
-    click.echo(f"The v1 file is restored; as it was before, it is kept at {done.safety_copy}.")
-    click.echo(f"{done.withdrawn} runs of import {done.import_id} are withdrawn. Next: `runlog migrate` can run again.")
+    was = "is restored" if done.restored else "was to be restored"
+    click.echo(f"The v1 file {was}; as it was before, it is kept at {done.safety_copy}.")
+    click.echo(
+        f"{done.withdrawn} runs of import {done.import_id} are withdrawn. `runlog migrate` can import them again."
+    )

@@ -35,9 +35,23 @@ class KeysMissing(RunlogError):
 @click.option("--open", "open_", is_flag=True, help="Open the page in a browser.")
 @click.option("--allow-anonymous", is_flag=True, help="Listen beyond this machine without API keys.")
 @click.option("--allowed-host", metavar="H", multiple=True, help="A further name that requests may use in `Host`.")
+@click.option(
+    "--witness",
+    nargs=2,
+    metavar="URL VKEY",
+    multiple=True,
+    help="Ask the witness at URL, whose key is VKEY, to sign each checkpoint too.",
+)
 @click.option("--print-config", is_flag=True, help="Print every setting and where it came from, and exit.")
 @click.option("--json", "as_json", is_flag=True, help="With --print-config: print JSON.")
-def serve(print_config: bool, as_json: bool, open_: bool, allow_anonymous: bool, **given: Any) -> int:
+def serve(
+    print_config: bool,
+    as_json: bool,
+    open_: bool,
+    allow_anonymous: bool,
+    witness: tuple[tuple[str, str], ...],
+    **given: Any,
+) -> int:
     """Serve the log over HTTP.
 
     Settings come from runlog.toml in the data directory, then from RUNLOG_... variables, then
@@ -47,7 +61,8 @@ def serve(print_config: bool, as_json: bool, open_: bool, allow_anonymous: bool,
         raise click.UsageError("--json goes with --print-config.")
     # A flag that is absent says nothing, so that the file and the environment can.
     switches = {"open": open_ or None, "allow_anonymous": allow_anonymous or None}
-    loaded = load(given | switches, os.environ)
+    witnesses = tuple(f"{url} {vkey}" for url, vkey in witness)
+    loaded = load(given | switches | {"witness": witnesses}, os.environ)
     if print_config:
         _print_config(loaded, as_json)
         return 0

@@ -1,9 +1,11 @@
 """What the commands of the migration share: their options, and how they find the v1 file and the log."""
 
 import os
+import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -54,6 +56,37 @@ def v1_faults() -> Iterator[None]:
         yield
     except V1NotAnObject as error:
         raise click.UsageError(error.message) from None
+
+
+@contextmanager
+def writing() -> Iterator[None]:
+    """Do what writes: SIGTERM ends it as Ctrl-C does, and a corrupt log is a refusal, not a check that failed."""
+    from eventlog.errors import LogCorrupt
+
+    before = signal.signal(signal.SIGTERM, _like_ctrl_c)
+    try:
+        yield
+    except LogCorrupt as error:
+        raise Refused(error.message) from None
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _like_ctrl_c(_number: int, frame: FrameType | None) -> None:
+    told = signal.getsignal(signal.SIGINT)
+    if not callable(told):  # where Ctrl-C is ignored, as in the background of a shell
+        raise KeyboardInterrupt
+    told(signal.SIGINT, frame)
+
+
+class Refused(click.ClickException):
+    """What the log or the machine does not let be done (exit code 3)."""
+
+    exit_code = 3
+
+    def show(self, file: Any = None) -> None:
+        """Print it as every error is printed."""
+        click.echo(f"runlog: {self.message}", file=file, err=True)
 
 
 def held_by(settings: Settings) -> "Holdings":

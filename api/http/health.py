@@ -55,7 +55,7 @@ def _unready(service: Service) -> list[str]:
         if one.error is not None:
             does = "tries again" if one.is_retrying else "stopped"
             reasons.append(f"projection {one.name} {does} at {_where(one.error)}")
-        elif one.name == "catalog" and one.generation == 0 and _is_catching_up(service, one):
+        elif _is_nothing_to_read(one) and (one.is_rebuilding or _is_catching_up(service, one)):
             reasons.append(f"no run can be read yet: {_progress(service, one)}")
     for name, lag_s in service.projections.lags_s().items():
         if lag_s > service.settings.projection_lag_max_s and not _is_being_made(service, name):
@@ -82,13 +82,14 @@ def _degraded(service: Service) -> list[str]:
     if service.log.notary.failing is not None:
         unsigned = service.log.notary.unsigned_events
         reasons.append(f"the checkpoint cannot be written, so {unsigned} events are not signed yet; it is tried again")
+    reasons += service.witnesses.troubles
     for one in service.projections.standings.values():
         if one.is_rebuilding:
             reasons.append(f"projection {one.name} is being rebuilt")
         elif one.rebuild_error is not None:
             where = _where(one.rebuild_error)
             reasons.append(f"the rebuild of projection {one.name} stopped at {where}; the state before it goes on")
-        elif _is_catching_up(service, one):
+        elif not _is_nothing_to_read(one) and _is_catching_up(service, one):
             reasons.append(_progress(service, one))
     return reasons
 
@@ -96,6 +97,11 @@ def _degraded(service: Service) -> list[str]:
 def _where(error: dict[str, Any]) -> str:
     kind = f" ({error['type']})" if error["type"] else ""
     return f"event {error['seq']}{kind}: {error['message']}"
+
+
+def _is_nothing_to_read(one: Standing) -> bool:
+    """Tell whether reads of runs have no state at all; they need the catalog alone."""
+    return one.name == "catalog" and one.generation == 0
 
 
 def _is_catching_up(service: Service, one: Standing) -> bool:

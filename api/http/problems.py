@@ -48,6 +48,7 @@ STATUSES = {
     "UNKNOWN_EVENT": 503,
     "CHECKPOINT_BEHIND": 503,
     "PROJECTION_BEHIND": 503,
+    "IMPORT_RECORD_DAMAGED": 503,
     "LOG_FULL": 507,
 }
 """The status of every error code that HTTP answers with."""

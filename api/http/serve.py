@@ -54,7 +54,7 @@ def run(settings: Settings) -> int:
 
 async def _serve(settings: Settings) -> int:
     stop = asyncio.Event()
-    _listen_for_signals(stop)
+    listen_for_signals(stop)
     service = Service.open(settings)
     runner = Runner(
         make_app(service),
@@ -77,6 +77,7 @@ async def _serve(settings: Settings) -> int:
         gc.collect()
         gc.freeze()
         gc.set_threshold(20_000, 20, 50)
+        service.witnesses.start()
         logger.info("serve.listening", host=settings.host, port=port, events=service.log.head + 1)
         if settings.open:
             await asyncio.to_thread(_open_browser, f"{url}{BASE}/runs")
@@ -89,7 +90,9 @@ async def _serve(settings: Settings) -> int:
     return 0
 
 
-def _listen_for_signals(stop: asyncio.Event) -> None:
+def listen_for_signals(stop: asyncio.Event) -> None:
+    """Set *stop* at the first SIGTERM or SIGINT; a second one ends the process at once."""
+
     def on_signal() -> None:
         if stop.is_set():
             os._exit(1)

@@ -98,24 +98,25 @@ def imports(data_dir: Path) -> Iterator[ImportRecord]:
 def _read(path: Path) -> ImportRecord:
     try:
         facts: Any = json.loads(path.read_bytes())
+        is_sound = _is_sound(facts) and facts["import_id"] == path.stem
         record = ImportRecord(**facts)
-    except (ValueError, TypeError, RecursionError, IsADirectoryError):
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError, IsADirectoryError):
         raise ImportRecordDamaged(f"{IMPORTS}/{path.name}") from None
-    if not _is_sound(record) or path.stem != record.import_id:
+    if not is_sound:
         raise ImportRecordDamaged(f"{IMPORTS}/{path.name}")
     return record
 
 
-def _is_sound(record: ImportRecord) -> bool:
+def _is_sound(facts: Any) -> bool:
     """Tell whether every field has the type that it is read with."""
-    texts = (record.import_id, record.v1_path, record.v1_sha256, record.began, record.changed)
-    backup, counts = record.backup, record.counts
+    texts = [facts[name] for name in ("import_id", "v1_path", "v1_sha256", "began", "changed")]
+    if facts["backup"] is not None:
+        texts += [facts["backup"]["path"], facts["backup"]["sha256"]]
+    numbers = facts["counts"].values()
     return (
-        all(isinstance(text, str) for text in texts)
-        and record.state in get_args(State)
-        and (backup is None or (isinstance(backup, dict) and all(isinstance(backup.get(n), str) for n in ("path", "sha256"))))
-        and isinstance(counts, dict)
-        and all(isinstance(count, int) for count in counts.values())
+        facts["state"] in get_args(State)
+        and all(isinstance(text, str) for text in texts)
+        and all(isinstance(number, int) for number in numbers)
     )
 
 

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager
 from pathlib import Path
 
-from attrs import frozen
+from attrs import evolve, frozen
 
 from api.migration.holdings import Holdings
 from api.migration.import_record import begun, ended, interrupted
@@ -75,6 +75,7 @@ def migrate_offline(
     Raises:
         LogLocked, LogDamaged: nothing was done.
         LogFull, LogHalted, OSError: the machine failed; a second run goes on from there.
+        LogCorrupt: what the log has under an id cannot be read; the records before are told of.
 
     """
     clock = SystemClock()
@@ -115,7 +116,7 @@ async def _import_all(
             await importer.add(record, attachments.size)
     except V1Unreadable as error:
         await importer.flush()
-        report.end(error.message)
+        report.end(evolve(error, path=str(source.path)).message)  # as a rehearsal says it
         return False
     await importer.flush()
     return True

@@ -7,13 +7,13 @@ import asyncio
 import json
 from base64 import b64encode
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 import aiohttp
-from attrs import define, field
+from attrs import define, evolve, field
 
 from api.cli.remote import BASE, ServerRefused, ServerUnreachable
 from api.migration.holdings import Holdings
@@ -30,8 +30,10 @@ from eventlog.strict_json import InvalidJson, MalformedJson, parse
 _PART_BYTES = 8 << 20
 _SENT_KEPT_MAX = 100_000
 _POLL_S = 0.05
-_GONE = 410
+_OK, _GONE = 200, 410
 _TRIES_MAX = 60
+_IsThere = Callable[[str], Awaitable[bool]]
+"""Tells whether the server has a run in force under an id."""
 _FOR_EVER = aiohttp.ClientTimeout(total=None, sock_connect=30)
 
 
@@ -102,10 +104,15 @@ class _Sending:
     _position: int | None = None
 
     async def run(self, url: str) -> str:
+        async def is_there(run_id: str) -> bool:
+            async with session.get(_at(url, f"/runs/{run_id}")) as run:
+                await run.read()
+                return run.status == _OK
+
         async with (
             aiohttp.ClientSession(timeout=_FOR_EVER) as session,
             session.post(
-                _at(url, "/admin/import"), data=self._lines(), headers={"Content-Type": "application/x-ndjson"}
+                _at(url, "/admin/import"), data=self._lines(is_there), headers={"Content-Type": "application/x-ndjson"}
             ) as answer,
         ):
             await _refuse(url, answer)
@@ -115,10 +122,10 @@ class _Sending:
             if self._position is None:
                 raise ServerUnreachable(url, "it ended the answer before the import was done; run it again to go on")
             if self._unread is not None:
-                self._report.end(self._unread.message)
+                self._report.end(evolve(self._unread, path=str(self._path)).message)  # as a rehearsal says it
             return await _caught_up(session, url, self._position)
 
-    async def _lines(self) -> AsyncIterator[bytes]:
+    async def _lines(self, is_there: _IsThere) -> AsyncIterator[bytes]:
         head = {
             "v1_path": str(self._path),
             "v1_sha256": self._source.sha256,
@@ -128,13 +135,13 @@ class _Sending:
         yield _line({"import": head})
         try:
             for record in records_of(self._source.text, self._on_bytes):
-                async for line in self._lines_for(record):
+                async for line in self._lines_for(record, is_there):
                     yield line
         except V1Unreadable as error:
             self._unread = error
         yield _line({"end": self._unread is None})
 
-    async def _lines_for(self, record: V1Record) -> AsyncIterator[bytes]:
+    async def _lines_for(self, record: V1Record, is_there: _IsThere) -> AsyncIterator[bytes]:
         """Give the lines of a record; none for one whose text is such that no line can hold it."""
         try:
             if record.fault:
@@ -149,6 +156,8 @@ class _Sending:
             self._own.append(failed(record.key, "$", reason))
             return
         blobs = self._blobs_of(record.key, value)
+        if blobs and await is_there(record.key):  # no event of this record will come to name them
+            blobs = {}
         for digest, size in blobs.items():
             if digest not in self._sent:
                 async for part in self._parts(digest, size):

@@ -103,33 +103,42 @@ def _differences(record: V1Record, stream: list[Recorded], shown: Shown | None) 
         yield "$", "a record", error.message
         return
     assert view is not None, "it has a beginning"
-    if shown is None:
-        yield from _from_v1(record, in_force, view_dict(view))
-    elif shown.view is None:
-        yield "$", "a record", "the catalog has no row for this run that leads to it; rebuild it"
-    else:
-        named = set()
-        for difference in chain(
-            _from_v1(record, in_force, view_dict(shown.view)), _from_log(view, shown)
-        ):
-            if difference[0] not in named:
-                yield difference
-                named.add(difference[0])
-
-
-def _from_log(view: bytes, shown: Shown) -> Iterator[tuple[str, Any, Any]]:
-    """Give field, the log's value and the served one: of the view, and under `index` of the item of the list."""
-    assert shown.view is not None
     logged = view_dict(view)
-    if shown.view != view:
-        here = view_dict(shown.view)
+    if shown is None:
+        yield from _from_v1(record, in_force, logged)
+        return
+    here = logged if shown.view == view else _view_or_none(shown.view, logged)
+    if here is None:
+        yield "$", "a record", "the catalog has no row that leads to this run; rebuild it"
+        return
+    named = set()
+    for difference in chain(_from_v1(record, in_force, here), _from_log(logged, here, shown.item)):
+        if difference[0] not in named:
+            yield difference
+            named.add(difference[0])
+
+
+def _view_or_none(view: bytes | None, logged: dict[str, Any]) -> dict[str, Any] | None:
+    """Return a served view as values; None if the row does not point to a run."""
+    try:
+        here = view_dict(view) if view is not None else {}
+    except ValueError:
+        return None
+    return here if here.keys() >= logged.keys() else None
+
+
+def _from_log(
+    logged: dict[str, Any], here: dict[str, Any], item: dict[str, Any] | None
+) -> Iterator[tuple[str, Any, Any]]:
+    """Give field, the log's value and the served one: of the view, and under `index` of the item of the list."""
+    if here is not logged:
         for name in {**logged, **here}:
             yield from _walk(name, logged.get(name, _ABSENT), here.get(name, _ABSENT))
-    if shown.item is None:
+    if item is None:
         yield "index", "an item of the list", None
         return
     for name, value in item_of(logged).items():
-        yield from _walk(f"index.{name}", value, shown.item[name], null_is_absent=True)
+        yield from _walk(f"index.{name}", value, item[name], null_is_absent=True)
 
 
 def _from_v1(record: V1Record, stream: list[Recorded], here: dict[str, Any]) -> Iterator[tuple[str, Any, Any]]:
@@ -144,7 +153,7 @@ def _from_v1(record: V1Record, stream: list[Recorded], here: dict[str, Any]) -> 
     yield from _bad_hashes(here)
     first = stream[0]
     if first.type == events.IMPORTED:
-        yield from _walk("v1", value, first.data["v1"], null_is_absent=True)
+        yield from _walk("v1", value, first.data.get("v1"), null_is_absent=True)
     else:
         yield "run_id", "a record of v1", "a run that was not imported"
 

@@ -39,7 +39,7 @@ def test_it_gives_at_every_event_what_the_server_gives_for_that_moment(own_serve
 
 def test_a_run_that_is_not_there_and_a_moment_that_is_none_are_told(server: Server) -> None:
     server.create()
-    assert runlog("log", "replay", "--data-dir", server.data_dir, "--run", NOBODY).code == 3
+    assert runlog("log", "replay", "--data-dir", server.data_dir, "--run", NOBODY).code == 1
     assert runlog("log", "replay", "--data-dir", server.data_dir, "--until", "yesterday").code == 2
     assert runlog("log", "replay", "--data-dir", server.data_dir / "no").code == 3
 

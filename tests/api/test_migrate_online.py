@@ -12,6 +12,7 @@ from tests.server import FILES, ROOT, Server, clean_environment, digest, refused
 
 V1 = json.loads(V1_FILE.read_bytes())
 BLOB = "079a3f9b4a549997874e06798233ced96fee7cf8902ace429ad9872a61b581ea"
+OTHER_BLOB = "cc883ac2b3b430bec5ff38d861923eeccdc3d14eb0a6f435847e98add7b08e5d"
 SAME = ("total", "imported", "unchanged", "conflicts", "failed", "errors", "notes")
 
 
@@ -69,6 +70,11 @@ def test_every_verdict_is_that_of_a_rehearsal_and_in_its_order(own_server: Serve
     assert digest(served.body) == BLOB
     compared = runlog("verify", "--v1-path", path, "--data-dir", own_server.data_dir, "--json")
     assert (compared.json["same"], len(compared.json["missing"]), compared.json["different"]) == (2, 5, [])
+    stored = [each for each in (own_server.data_dir / "attachments").rglob("*") if each.is_file()]
+    path = written(tmp_path, good | {"attachments": [{"sha256": OTHER_BLOB}]})
+    again = migrate(path, own_server.data_dir, "--url", url_of(own_server), *options)
+    assert (again.code, again.json["conflicts"]) == (1, 1)
+    assert [each for each in (own_server.data_dir / "attachments").rglob("*") if each.is_file()] == stored
 
 
 def test_a_text_that_ends_too_early_keeps_what_was_before_it(own_server: Server, tmp_path: Path) -> None:
@@ -77,6 +83,7 @@ def test_a_text_that_ends_too_early_keeps_what_was_before_it(own_server: Server,
     path.write_bytes(content[:-20])
     ran = migrate(path, own_server.data_dir, "--url", url_of(own_server))
     assert (ran.code, ran.json["imported"]) == (1, 1)
+    assert ran.json["errors"] == migrate(path, own_server.data_dir, "--dry-run").json["errors"]
     assert f"from byte {len(content) - 20} on" in ran.json["errors"][-1]["reason"]
 
 
@@ -88,9 +95,11 @@ def test_an_import_whose_server_is_killed_goes_on_under_its_id(own_server: Serve
     first = subprocess.Popen(command, cwd=ROOT, env=clean_environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     until(lambda: log_bytes(own_server) > 500_000, "it has begun", 30)
     own_server.kill()
-    _, told = first.communicate(timeout=60)
+    out, told = first.communicate(timeout=60)
     assert first.returncode == 3, told
     assert b"Traceback" not in told
+    assert b"goes on" in told
+    assert json.loads(out)["backup"]["sha256"] == digest(path.read_bytes())
     own_server.start()
     ran = migrate(path, own_server.data_dir, "--url", url_of(own_server))
     assert ran.code == 0, ran.err

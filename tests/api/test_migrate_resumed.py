@@ -22,9 +22,9 @@ def log_bytes(data_dir: Path) -> int:
     return sum(path.stat().st_size for path in (data_dir / "log" / "segments").glob("*.jsonl"))
 
 
-def killed_half_way(path: Path, data_dir: Path, signal_number: int = signal.SIGKILL) -> int:
+def killed_half_way(path: Path, data_dir: Path, signal_number: int = signal.SIGKILL, *options: object) -> int:
     """Migrate, and end it when some of it is in the log; return the exit code."""
-    command = [sys.executable, "-m", "api.cli.__main__", "migrate", "--v1-path", path, "--data-dir", data_dir]
+    command = [sys.executable, "-m", "api.cli.__main__", "migrate", "--v1-path", path, "--data-dir", data_dir, *options]
     before = log_bytes(data_dir)
     child = subprocess.Popen(
         [*map(str, command)], cwd=ROOT, env=clean_environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE
@@ -43,6 +43,12 @@ def test_an_import_that_was_killed_goes_on_and_is_one_import(tmp_path: Path) -> 
     (begun,) = records_in(data)
     assert (begun["state"], begun["v1_sha256"]) == ("running", digest(path.read_bytes()))
     assert begun["backup"]["sha256"] == begun["v1_sha256"] == digest(Path(begun["backup"]["path"]).read_bytes())
+    compared = runlog("verify", "--v1-path", path, "--data-dir", data, "--json")
+    assert (compared.code, compared.json["tampered"]) == (1, []), "what nobody wrote yet is not tampered with"
+    assert killed_half_way(path, data, signal.SIGTERM, "--report", tmp_path / "report.json") == 130
+    told = json.loads((tmp_path / "report.json").read_bytes())
+    assert (told["import_id"], told["backup"]) == (begun["import_id"], begun["backup"])
+    assert 0 < told["total"] < COUNT
     assert killed_half_way(path, data, signal.SIGINT) == 130
     ran = migrate(path, data)
     assert (ran.code, ran.json["import_id"], ran.json["backup"]) == (0, begun["import_id"], begun["backup"])
@@ -64,7 +70,7 @@ def test_a_new_file_is_a_new_import_though_another_was_interrupted(tmp_path: Pat
     path = written(tmp_path, *(record(f"run_{n:016x}") for n in range(COUNT)))
     killed_half_way(path, tmp_path / "data")
     path = written(tmp_path, *(record(f"run_{n:016x}") for n in range(COUNT + 1)))
-    ran = migrate(path, tmp_path / "data", "--batch-size", 1000)
+    ran = migrate(path, tmp_path / "data", "--batch-size", 1_000_000)
     assert ran.code == 0, ran.err
     first, second = records_in(tmp_path / "data")
     assert (first["state"], second["state"]) == ("running", "done")
@@ -86,10 +92,11 @@ def test_a_text_with_a_fault_keeps_what_was_before_it_and_says_at_which_byte(tmp
     path = written(tmp_path, record("run_" + "0" * 16), record("run_" + "1" * 16))
     content = path.read_bytes()
     path.write_bytes(content[:-20])
-    for options in (("--dry-run",), ()):
-        ran = migrate(path, tmp_path / "data", *options)
-        assert (ran.code, ran.json["total"], ran.json["imported"]) == (1, 1, 1)
-        assert f"from byte {len(content) - 20} on" in ran.json["errors"][0]["reason"]
+    dry, ran = (migrate(path, tmp_path / "data", *options) for options in (("--dry-run",), ()))
+    for each in (dry, ran):
+        assert (each.code, each.json["total"], each.json["imported"]) == (1, 1, 1)
+        assert f"{path} cannot be read from byte {len(content) - 20} on" in each.json["errors"][0]["reason"]
+    assert dry.json["errors"] == ran.json["errors"]
     assert len(events_in(tmp_path / "data")) == 1
     assert [one["state"] for one in records_in(tmp_path / "data")] == ["stopped"]
 

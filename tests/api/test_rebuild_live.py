@@ -224,7 +224,6 @@ def test_a_projection_that_stopped_says_at_which_event_and_goes_on_after_a_retry
         again = command(server, "retry", "stats")
         assert again.code == 3
         assert states(server)["stats"] == "failed"
-        assert stored(server)["stats"] == listed(server)["stats"]
         change_byte(server, b'"subject":"run_000000000007"')
         ended = command(server, "retry", "all", "--json")
         assert ended.code == 0, ended
@@ -263,6 +262,13 @@ def test_an_event_of_an_unknown_type_is_named_wherever_somebody_looks(tmp_path: 
         assert ".." not in ended.err.splitlines()[-1]
 
 
+def reasons_if_late(server: Server) -> list[str]:
+    """What an unready server waits for, once it has begun to tell."""
+    answer = server.request("GET", "/readyz")
+    reasons: list[str] = answer.json["reasons"]
+    return reasons if answer.status == 503 and any("catching up" in reason for reason in reasons) else []
+
+
 def test_a_server_whose_catalog_is_not_there_yet_is_unready_until_it_is(tmp_path: Path) -> None:
     """What merely lacks its files and counts is degraded."""
     server = UnreadyServer(tmp_path)
@@ -271,10 +277,9 @@ def test_a_server_whose_catalog_is_not_there_yet_is_unready_until_it_is(tmp_path
     lock = ProjectionsLock(server.data_dir, 0)
     try:
         server.start()
-        until(lambda: server.request("GET", "/readyz").status == 503, "the server was unready", 30)
-        reasons = server.request("GET", "/readyz").json["reasons"]
-        assert reasons[0].startswith("no run can be read yet: projection catalog")
-        assert [reason.split()[1] for reason in reasons[1:]] == ["files", "stats"]
+        reasons = until(lambda: reasons_if_late(server), "the server told what it waits for", 30)
+        assert any(reason.startswith("no run can be read yet: projection catalog") for reason in reasons)
+        assert [reason.split()[1] for reason in reasons if reason.startswith("projection ")] == ["files", "stats"]
         lock.release()
         until(lambda: server.request("GET", "/readyz").json["reasons"] == [], "the server was ready", 30)
     finally:

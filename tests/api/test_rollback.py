@@ -141,3 +141,49 @@ def test_a_rollback_asks_first_and_beside_a_server_it_is_refused(own_server: Ser
     own_server.start()
     assert roll_back(backup, path, own_server.data_dir).code == 3
     assert len(events_in(own_server.data_dir)) == 1
+
+
+def test_an_import_that_brought_nothing_is_nothing_to_take_back(tmp_path: Path) -> None:
+    path = written(tmp_path, record(ID))
+    migrate(path, tmp_path / "data", "--no-backup")
+    path.write_bytes(path.read_bytes() + b" ")
+    backup = migrate(path, tmp_path / "data").json["backup"]["path"]
+    before = everything_under(tmp_path)
+    ran = roll_back(backup, path, tmp_path / "data")
+    assert (ran.code, ran.out) == (3, "")
+    assert "imported nothing" in ran.err
+    assert {**before, "data/writer.lock": b""} == {**everything_under(tmp_path), "data/writer.lock": b""}
+
+
+def test_of_the_same_bytes_the_newest_import_says_why_it_cannot_be_taken_back(tmp_path: Path) -> None:
+    path = written(tmp_path, record(ID))
+    backup = migrate(path, tmp_path / "data").json["backup"]["path"]
+    assert roll_back(backup, path, tmp_path / "data").code == 0
+    import_id = migrate(path, tmp_path / "data", "--no-backup").json["import_id"]
+    ran = roll_back(backup, path, tmp_path / "data")
+    assert (ran.code, f"{import_id} was made with --no-backup" in ran.err) == (3, True)
+
+
+@pytest.mark.parametrize("content", [b"", b"[]", b"{}", b'{"import_id": 1}', b"\xff"])
+def test_a_damaged_record_of_an_import_is_named_and_a_stray_file_is_not_looked_at(
+    tmp_path: Path, content: bytes
+) -> None:
+    path, data = written(tmp_path, record(ID)), tmp_path / "data"
+    report = migrate(path, data).json
+    (data / "imports" / "notes.json").write_bytes(content)
+    assert migrate(path, data).code == 0
+    (data / "imports" / f"{report['import_id']}.json").write_bytes(content)
+    for ran in (migrate(path, data), roll_back(report["backup"]["path"], path, data)):
+        assert (ran.code, ran.out) == (3, "")
+        assert f"imports/{report['import_id']}.json" in ran.err
+
+
+def test_a_corrupt_log_takes_neither_an_import_nor_a_rollback(tmp_path: Path) -> None:
+    path, data = written(tmp_path, record(ID), record("run_" + "1" * 16)), tmp_path / "data"
+    backup = migrate(path, data).json["backup"]["path"]
+    (segment,) = (data / "log" / "segments").iterdir()
+    segment.chmod(0o644)
+    segment.write_bytes(segment.read_bytes().replace(b'"status":"OK"', b'"status":"NO"', 1))
+    for ran in (migrate(path, data, "--dry-run"), migrate(path, data), roll_back(backup, path, data)):
+        assert ran.code == 3, ran.err
+        assert "runlog: " in ran.err

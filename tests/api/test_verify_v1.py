@@ -1,11 +1,18 @@
 """`runlog verify` and `status`: told by ids and content, field by field, and without a trace."""
 
+import asyncio
 import json
 import shutil
+import sqlite3
+from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from eventlog.batch import Stream
+from eventlog.event import Origin
+from eventlog.log import Log
 from tests.commands import V1_FILE, Ran, everything_under, migrate, record, runlog, written
 from tests.server import FILES, Server
 
@@ -112,3 +119,104 @@ def test_equal_numbers_of_unrelated_runs_are_no_migration(own_server: Server) ->
     assert status(path, own_server.data_dir) == "V1_ONLY"
     assert status(own_server.folder / "no.json", own_server.data_dir) == "LOG_ONLY"
     assert verify(path, own_server.data_dir).json["missing"] == [ONE]
+
+
+def changed_catalog(data_dir: Path, statement: str) -> None:
+    with closing(sqlite3.connect(data_dir / "catalog.sqlite")) as db, db:
+        db.execute(statement)
+
+
+@pytest.mark.parametrize(
+    ("statement", "field"),
+    [
+        ("DELETE FROM run WHERE run_id = '{}'", "$"),
+        ("UPDATE run SET offset = offset + 1 WHERE run_id = '{}'", "$"),
+        ("UPDATE run SET run_start = 0 WHERE run_id = '{}'", "$"),
+        ("UPDATE run SET tool_id = 'other' WHERE run_id = '{}'", "index.tool_id"),
+        ("UPDATE run SET material_id = 'other' WHERE run_id = '{}'", "index.context.material_id"),
+        ("UPDATE run SET withdrawn = 1 WHERE run_id = '{}'", "index"),
+        ("UPDATE run SET state = CAST(replace(state, 'why', 'not') AS BLOB)", "explanation_summary"),
+        ("UPDATE run SET state = 'x' WHERE run_id = '{}'", "$"),
+    ],
+)
+def test_a_row_of_the_catalog_that_is_not_what_the_log_gives_is_named(
+    tmp_path: Path, statement: str, field: str
+) -> None:
+    path = written(tmp_path, record(ONE, explanation_status="READY", explanation_summary="why"), record(TWO))
+    migrate(path, tmp_path / "data", "--no-backup")
+    changed_catalog(tmp_path / "data", statement.format(ONE))
+    ran = verify(path, tmp_path / "data")
+    assert (ran.code, ran.json["same"], ran.json["missing"]) == (1, 1, []), ran.err
+    assert [(one["run_id"], one["field"]) for one in ran.json["different"]] == [(ONE, field)]
+
+
+def test_without_a_catalog_at_the_head_the_log_decides_and_it_says_so(tmp_path: Path) -> None:
+    path = written(tmp_path, record(ONE))
+    migrate(path, tmp_path / "data", "--no-backup")
+    changed_catalog(tmp_path / "data", "UPDATE run SET tool_id = 'other'")
+    changed_catalog(tmp_path / "data", "UPDATE saved SET next_seq = 0")
+    ran = runlog("verify", "--v1-path", path, "--data-dir", tmp_path / "data")
+    assert ran.code == 0, ran.err
+    assert "not at the head" in ran.out
+
+
+def appended(data_dir: Path, kind: str, run_id: str, data: dict[str, Any]) -> None:
+    async def append() -> None:
+        log, origin = Log.open(data_dir), Origin("test")
+        try:
+            await log.append(
+                [log.draft(kind, run_id, data, origin)],
+                Stream.PRESENT if log.has_stream(run_id) else Stream.ABSENT,
+                origin,
+            )
+        finally:
+            await log.close()
+
+    asyncio.run(append())
+
+
+@pytest.mark.parametrize(
+    ("kind", "run_id"),
+    [
+        ("rmos.run.created.v2", THREE),
+        ("rmos.advisory.attached.v2", ONE),
+        ("rmos.advisory.attached.v1", ONE),
+    ],
+)
+def test_an_event_that_is_not_understood_is_one_difference_and_replay_names_it(
+    tmp_path: Path, kind: str, run_id: str
+) -> None:
+    path, data = written(tmp_path, record(ONE), record(TWO)), tmp_path / "data"
+    migrate(path, data, "--no-backup")
+    appended(data, kind, run_id, {"a": 1})
+    ran = verify(path, data)
+    assert (ran.code, ran.json["total"], ran.json["missing"]) == (1, 2, []), ran.err
+    assert [(one["run_id"], one["field"]) for one in ran.json["different"]] == [(run_id, "$")]
+    assert (f"Event 2 is of type '{kind}'" in ran.json["different"][0]["here"]) is True
+    assert ran.json["same"] == (2 if run_id == THREE else 1)
+    replayed = runlog("log", "replay", "--data-dir", data)
+    assert (replayed.code, f"Event 2 is of type '{kind}'" in replayed.err) == (3, True)
+    assert runlog("log", "replay", "--data-dir", data, "--run", TWO).code == 0
+
+
+def test_a_text_that_ends_too_early_is_judged_as_far_as_it_goes(tmp_path: Path) -> None:
+    path = written(tmp_path, record(ONE), record(TWO))
+    migrate(path, tmp_path / "data", "--no-backup")
+    path.write_bytes(path.read_bytes()[:-20])
+    end = f"from byte {path.stat().st_size} on"
+    ran = verify(path, tmp_path / "data")
+    assert (ran.code, ran.json["same"]) == (1, 1)
+    (different,) = ran.json["different"]
+    assert end in different["v1"]
+    judged = runlog("status", "--v1-path", path, "--data-dir", tmp_path / "data", "--json")
+    assert (judged.code, judged.json["v1"], judged.json["imported"]) == (1, 1, 1)
+    assert end in judged.err
+
+
+def test_a_blob_that_many_runs_share_is_told_of_once(tmp_path: Path) -> None:
+    blobs = tmp_path / "blobs"
+    shutil.copytree(FILES, blobs)
+    path = written(tmp_path, *(record(each, attachments=[{"sha256": BLOB}]) for each in (ONE, TWO, THREE)))
+    migrate(path, tmp_path / "data", "--no-backup", "--v1-attachments", blobs)
+    (tmp_path / "data" / "attachments" / BLOB[:2] / BLOB[2:4] / BLOB).unlink()
+    assert verify(path, tmp_path / "data").json["tampered"] == [f"attachments/{BLOB[:2]}/{BLOB[2:4]}/{BLOB}"]
