@@ -26,6 +26,8 @@ FILE_NAME = "runlog.toml"
 DATA_DIR = "var"
 PREFIX = "RUNLOG_"
 
+_WITNESSES_MAX = 15  # as many lines as every reader of a checkpoint takes, beside the log's own
+
 KIB, MIB, GIB = 2**10, 2**20, 2**30
 
 # The roots as the rest of RMOS names them; the last one that is set wins.
@@ -112,8 +114,8 @@ def _witnesses(_: Any, attribute: "attrs.Attribute[Any]", value: tuple[str, ...]
             names.add(Witness.parse(each).name)
         except ValueError as error:
             raise SettingInvalid(attribute.name, f"must be an address and a key, like `URL VKEY`: {error}") from None
-    if len(names) < len(value):
-        raise SettingInvalid(attribute.name, "must not name a witness twice")
+    if len(names) < len(value) or len(names) > _WITNESSES_MAX:
+        raise SettingInvalid(attribute.name, f"must name at most {_WITNESSES_MAX} witnesses, and none twice")
 
 
 def _absolute(path: Path) -> Path:

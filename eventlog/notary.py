@@ -33,6 +33,9 @@ logger = structlog.get_logger("eventlog.notary")
 T = TypeVar("T")
 
 TILES_INTERVAL_S = 1.0
+COSIGNATURES_MAX = 15
+"""With the log's own line as many as every reader of notes must take."""
+
 _RESTORED_AT_ONCE = 512
 
 
@@ -172,9 +175,9 @@ class Notary:
         async with self._writing:
             note = self.published.note
             if note.text == text:
-                again = {(each.name, each.key_id) for each in signatures}
-                others = (each for each in note.signatures if (each.name, each.key_id) not in again)
-                await self._publish(Note(text, (*others, *signatures)))
+                own = [each for each in note.signatures if self._signer.verifier.made(each)]
+                of_key = {(each.name, each.key_id): each for each in (*note.signatures, *signatures) if each not in own}
+                await self._publish(Note(text, (*own, *[*of_key.values()][-COSIGNATURES_MAX:])))
 
     async def close(self) -> None:
         """Sign what was committed, save the tiles, and stop; what cannot be saved is made again by the next open."""

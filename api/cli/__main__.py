@@ -25,7 +25,7 @@ _COMMANDS: Mapping[str, tuple[str, str]] = MappingProxyType(
         "rollback": ("api.cli.rollback:rollback", "Take an import back: restore v1, withdraw its runs."),
         "log": ("api.cli.log:log", "Read the log itself: the state of runs as of then."),
         "demo": ("api.cli.demo:demo", "Make a data directory with a few hundred plausible runs."),
-        "witness": ("api.cli.witness:witness", "Sign what other logs sign, as a witness on a machine of its own."),
+        "witness": ("api.cli.witness:witness", "Be a witness: sign what other logs sign."),
         "projections": ("api.cli.projections:projections", "List, rebuild or check what is derived from the log."),
     }
 )

@@ -15,8 +15,8 @@ from attrs import define, frozen
 from api.witness.known import Witness
 from eventlog.background import later
 from eventlog.errors import LogCorrupt
-from eventlog.note import Note, NoteRefused, parse_signatures
 from eventlog.notary import Notary, Published
+from eventlog.note import Note, NoteRefused, parse_signatures
 from eventlog.proof_text import Submission
 from eventlog.signing import Signature
 
@@ -49,8 +49,8 @@ class Standing:
     size: int = 0
     """How large the log was that it signed last, as far as is known here."""
     trouble: Trouble | None = None
-    is_told: bool = False
-    """Whether it was logged that it signs."""
+    is_heard: bool = False
+    """Whether it signed since the start."""
 
     @property
     def in_words(self) -> str:
@@ -97,13 +97,14 @@ class Witnesses:
         pause_s = 0.0
         while True:
             published = self._notary.published
-            if published.size == 0 or standing.witness.has_signed(published.note):
+            # Asked once after each start though it signed already: it may have seen more since, of another copy.
+            is_done = standing.is_heard and not standing.trouble and standing.witness.has_signed(published.note)
+            if is_done or published.size == 0:
                 published = await self._notary.newer(published)
             signed = await self._signed(session, standing, published)
-            if isinstance(signed, tuple):
-                signed = await self._kept(published, signed)
-            _note(standing, published, signed)
-            pause_s = later(pause_s) if signed else 0.0
+            trouble = signed if isinstance(signed, Trouble) else await self._kept(published, signed)
+            _note(standing, published, trouble)
+            pause_s = later(pause_s) if trouble else 0.0
             await asyncio.sleep(pause_s)
 
     async def _signed(
@@ -121,7 +122,7 @@ class Witnesses:
                     status, answer = await _post(session, f"{standing.witness.url}/add-checkpoint", body)
                     told = _size(answer) if status == HTTPStatus.CONFLICT else None
                     if told is None or told == old or told > published.size:
-                        return _judged(standing.witness, published, old, status, answer)
+                        return answered(standing.witness, published, old, status, answer)
                     standing.size = told
         except TimeoutError:
             return Trouble(f"no answer within {ASKED_MAX_S:g} s")
@@ -161,10 +162,10 @@ def _size(answer: bytes) -> int | None:
     return int(text) if text.isdigit() and len(text) <= 19 else None
 
 
-def _judged(
+def answered(
     witness: Witness, published: Published, old: int, status: int, answer: bytes
 ) -> tuple[Signature, ...] | Trouble:
-    """Return what an answer means that asks for no other old size."""
+    """Return what an answer means that asks for no other old size: the witness's lines, which fit, or why there are none."""
     if status == HTTPStatus.CONFLICT:
         told = _size(answer)
         if told is not None and told > published.size:
@@ -190,8 +191,8 @@ def _note(standing: Standing, published: Published, trouble: Trouble | None) -> 
     name = standing.witness.name
     if trouble is None:
         standing.size = published.size
-        if before is not None or not standing.is_told:
-            standing.is_told = True
+        if before is not None or not standing.is_heard:
+            standing.is_heard = True
             logger.info("witness.signs", witness=name, size=published.size)
     elif trouble.is_split and not (before and before.is_split):
         logger.error("witness.split_view", witness=name, size=published.size, reason=trouble.reason)

@@ -8,6 +8,9 @@ from attrs import frozen
 from eventlog.note import Note
 from eventlog.signing import COSIGNATURE, KeyRefused, Verifier
 
+NAME_BYTES_MAX = 255
+"""So that a checkpoint with all its lines stays small."""
+
 
 @frozen
 class Witness:
@@ -26,12 +29,15 @@ class Witness:
         """
         url, _, vkey = text.strip().partition(" ")
         parts = urlsplit(url)
-        if parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.fragment:
+        is_whole = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
+        if not is_whole or parts.query or parts.fragment:
             raise ValueError(f"the address must be like https://witness.example/log, not {url!r}")
         try:
             verifier = Verifier.parse(vkey.strip())
         except KeyRefused as error:
             raise ValueError(error.reason) from None
+        if len(verifier.name.encode()) > NAME_BYTES_MAX:
+            raise ValueError(f"its name is longer than {NAME_BYTES_MAX} bytes")
         if verifier.kind != COSIGNATURE:
             raise ValueError(f"{verifier.name} is a key that signs logs, and not a witness's")
         return cls(url.rstrip("/"), verifier)

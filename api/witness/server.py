@@ -14,7 +14,6 @@ import click
 import orjson
 import structlog
 from aiohttp import web
-from aiohttp.typedefs import Handler
 
 from api.http.protocol import Runner
 from api.http.serve import CannotListen, listen_for_signals
@@ -80,8 +79,11 @@ def _tell(url: str, vkey: str, data_dir: Path, *, as_json: bool) -> None:
 
 def _app(ledger: Ledger, thread: ThreadPoolExecutor) -> web.Application:
     async def add_checkpoint(request: web.Request) -> web.Response:
-        async with asyncio.timeout(_IDLE_TIMEOUT_S):
-            body = await request.read()
+        try:
+            async with asyncio.timeout(_IDLE_TIMEOUT_S):
+                body = await request.read()
+        except TimeoutError:
+            return web.Response(status=408, text="The request stopped coming. Send it again.\n")
         try:
             signature = await asyncio.get_running_loop().run_in_executor(thread, ledger.add, body)
         except RunlogError as error:
@@ -91,17 +93,9 @@ def _app(ledger: Ledger, thread: ThreadPoolExecutor) -> web.Application:
             return web.Response(status=500, text="The checkpoint could not be kept, so nothing was signed.\n")
         return web.Response(text=signature.line)
 
-    app = web.Application(client_max_size=SUBMISSION_BYTES_MAX, middlewares=[_late])
+    app = web.Application(client_max_size=SUBMISSION_BYTES_MAX)
     app.router.add_post(PATH, add_checkpoint)
     return app
-
-
-@web.middleware
-async def _late(request: web.Request, handler: Handler) -> web.StreamResponse:
-    try:
-        return await handler(request)
-    except TimeoutError:
-        return web.Response(status=408, text="The request stopped coming.\n")
 
 
 def _refused(error: RunlogError) -> web.Response:

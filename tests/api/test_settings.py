@@ -10,6 +10,7 @@ from api.settings import Loaded, LogLevel, SettingInvalid, Settings, SettingsErr
 from eventlog.errors import RunlogError
 
 NAMES = [field.name for field in attrs.fields(Settings)]
+WITNESS = "w.example/1+b0eac0aa+BAOhB7/zzhC+HXDdGOdLwJln5NYwm6UNXx3chmQSVTG4"
 NUMBERS = [field.name for field in attrs.fields(Settings) if field.type in (int, float)]
 
 
@@ -67,6 +68,7 @@ def test_a_flag_that_was_not_given_and_an_empty_variable_say_nothing(data_dir):
 @pytest.mark.parametrize("name", NAMES)
 def test_every_setting_has_a_variable(name):
     special = {"log_level": "debug", "open": "true", "allow_anonymous": "true", "cors_origin": "https://a.example"}
+    special["witness"] = f"https://w.example {WITNESS}"
     given = special.get(name, "2000")
     loaded = load({}, {f"RUNLOG_{name.upper()}": given})
     assert origin_of(loaded, name) == f"RUNLOG_{name.upper()}"
@@ -234,7 +236,7 @@ def test_what_is_shown_is_json_and_hides_a_secret_as_tracebacks_do():
 
     rows = Loaded(WithSecret(allowed_host=("a",)), {"password": "RUNLOG_PASSWORD"}).describe()
     shown = {row.name: row.value for row in rows}
-    assert json.loads(json.dumps(shown)) == shown | {"allowed_host": ["a"], "cors_origin": []}
+    assert json.loads(json.dumps(shown)) == shown | {"allowed_host": ["a"], "cors_origin": [], "witness": []}
     assert shown["password"] == "***"
     assert shown["log_level"] == "info"
     assert rows[-1].origin == "RUNLOG_PASSWORD"

@@ -22,7 +22,7 @@ from eventlog.opening import opened_signer
 from eventlog.posix import PosixDisk
 from eventlog.seals import seal_path
 from eventlog.segment import segment_number
-from eventlog.signing import Signer, Verifier
+from eventlog.signing import COSIGNATURE, Signer, Verifier, cosigned_at
 from eventlog.tiles import ENTRIES, Tile, entries_of
 
 ORIGIN = Origin("press")
@@ -314,3 +314,22 @@ async def test_an_upgrade_that_loses_power_at_any_moment_is_gone_on_from(tmp_pat
 def test_a_signing_key_tells_nothing_when_it_is_shown():
     signer = Signer("a", b"secret".ljust(32))
     assert "secret" not in repr(signer)
+
+
+async def test_witnesses_lines_are_kept_on_the_checkpoint_that_they_are_of_each_key_once(tmp_path):
+    witnesses = [Signer(f"w.example/{n}", bytes([n]) * 32, COSIGNATURE) for n in range(1, 20)]
+    async with opened(tmp_path) as log:
+        first = await log.notary.covering((await add(log, "run_1")).last + 1, WAIT_S)
+        for seconds, witness in enumerate((*witnesses[:2], witnesses[0])):
+            await log.notary.cosigned(first.note.text, [witness.cosign(first.note.text, seconds)])
+        lines = log.notary.published.note.signatures
+        assert [each.name for each in lines] == [log.identity.origin, "w.example/1", "w.example/2"]
+        assert cosigned_at(lines[1]) == 2
+        second = await log.notary.covering((await add(log, "run_2")).last + 1, WAIT_S)
+        await log.notary.cosigned(first.note.text, [witnesses[0].cosign(first.note.text, 3)])
+        assert log.notary.published is second
+        await log.notary.cosigned(second.note.text, [each.cosign(second.note.text, 4) for each in witnesses])
+        published = log.notary.published.note
+        assert len(published.signed_by([log.identity.verifier, *(each.verifier for each in witnesses)])) == 16
+    async with opened(tmp_path) as log:
+        assert log.notary.published.note == published
