@@ -18,7 +18,7 @@ def test_a_run_that_is_not_there_is_a_404_that_names_it(server: Server, run_id: 
 
 
 NO_IDS = [
-    *words("nope * %00 recent verify events run_ run_0123456789a RUN_0123456789ab run_0123456789AB run_0123456789ag"),
+    *words("nope * %00 verify events run_ run_0123456789a RUN_0123456789ab run_0123456789AB run_0123456789ag"),
     *words("run_0123456789ab%0A %0Arun_0123456789ab run_0123456789ab%00 run_0123456789ab.json run_0123456789ab%20"),
     *words("%F0%9F%98%80 %ff%fe %ED%A0%80 '%20OR%201=1-- %25 ~ -1 null %7B%7D %3Cscript%3E"),
     *["run_" + "0" * 33, "0" * 31, "0" * 33, "a" * 3000, quote("run_\uff10123456789ab")],
@@ -38,7 +38,7 @@ def test_a_way_out_of_the_folder_leads_nowhere(server: Server, run_id: str) -> N
     assert (answer.status, answer.json["error"] in ("RUN_NOT_FOUND", "NOT_FOUND")) == (404, True)
 
 
-@given(text=TEXT.filter(lambda text: text not in ("", ".", "..", "diff", "batch")))
+@given(text=TEXT.filter(lambda text: text not in ("", ".", "..", "diff", "batch", "recent")))
 @FEW
 def test_any_text_as_an_id_is_a_404(server: Server, text: str) -> None:
     assert server.get(f"/runs/{quote(text, safe='')}").status == 404
