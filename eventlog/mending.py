@@ -21,6 +21,7 @@ from eventlog.event import Place, Recorded
 from eventlog.frame import BadFrame, decode
 from eventlog.index import Index, KeyUse
 from eventlog.note import Checkpoint
+from eventlog.opening import check_source, read_identity
 from eventlog.recovery import End, Survey, check_known, rewrite, save_torn, survey
 from eventlog.seals import complete_seals, largest_sealed, seal_path
 from eventlog.segment import SEGMENTS, Placed, segment_name, segment_numbers, segment_path
@@ -45,6 +46,7 @@ def recover(disk: Disk, index: Index, clock: Clock, signer: Signer, signed: Chec
     found = survey(disk, segments, known, places.note)
     _check_signed(disk, found.end, signed)
     size = found.end.next_seq
+    _check_last(disk, places.of(size - 1))
     tree = Tree.open(disk, size, partial(claimed_hashes, disk, places.of), signed.size, signed.root)
     segments = _repaired(disk, clock, segments, found, places.of(signed.size) if signed.size < size else None)
     _index_beyond(disk, index, segments, known)
@@ -64,11 +66,12 @@ class _Places:
     _beyond: dict[int, Place] = field(factory=dict)
 
     def note(self, placed: list[Placed]) -> None:
-        """Note where each tile and each segment begins, and what was not signed yet."""
+        """Note where each tile and each segment begins, what was not signed yet, and where the last one lies."""
         for one in placed:
             seq = one.frame.seq
             if seq % TILE_WIDTH == 0 or one.place.offset == 0 or seq == self._signed_size:
                 self._beyond[seq] = one.place
+        self._beyond[placed[-1].frame.seq] = placed[-1].place
 
     def of(self, seq: int) -> Place | None:
         return self._beyond.get(seq) or self._indexed(seq)
@@ -95,6 +98,18 @@ def _check_signed(disk: Disk, end: End, signed: Checkpoint) -> None:
         raise LogDamaged(
             f"its good events end at {end.next_seq}, and {seal_path(segment)} is signed for {size}", *place
         )
+
+
+def _check_last(disk: Disk, last: Place | None) -> None:
+    """Refuse a log that ends with an event of another; how it begins, `read_identity` saw.
+
+    Raises:
+        LogDamaged: it does.
+
+    """
+    identity = read_identity(disk)
+    if identity is not None and last is not None:
+        check_source(disk, identity, last)
 
 
 def _repaired(disk: Disk, clock: Clock, segments: list[int], found: Survey, unsigned: Place | None) -> list[int]:

@@ -6,17 +6,23 @@ does not open, and nothing is ever made anew in silence. A log without a key is 
 
 import json
 import os
+import re
+from contextlib import suppress
 
 from attrs import frozen
 
 from eventlog.clock import Clock, time_text, uuid7
 from eventlog.disk import Disk
-from eventlog.errors import LogDamaged
+from eventlog.errors import LogCorrupt, LogDamaged
+from eventlog.event import Place
+from eventlog.frame import BadFrame, decode
+from eventlog.locate import Finder
 from eventlog.merkle import EMPTY_ROOT
 from eventlog.note import Checkpoint, Note, NoteRefused, open_checkpoint, signed_checkpoint
 from eventlog.seals import CHECKPOINT, CHECKPOINTS
-from eventlog.segment import SEGMENTS, segment_numbers, segment_path
+from eventlog.segment import SEGMENTS, segment_name, segment_numbers, segment_path
 from eventlog.signing import KeyRefused, Signer, Verifier
+from eventlog.stretch import is_of_source
 from eventlog.whole import keep_whole, read_whole
 
 LOG_JSON = "log/log.json"
@@ -24,6 +30,7 @@ SECRETS = "secrets"
 SIGNING_KEY = f"{SECRETS}/signing.key"
 FORMAT = 1
 _BYTES_MAX = 1 << 16
+_LOG_ID = re.compile(r"[0-9a-f]{32}", re.ASCII)
 
 
 @frozen
@@ -40,6 +47,11 @@ class Identity:
     def source(self) -> str:
         """The CloudEvents source of its events."""
         return f"urn:runlog:{self.log_id}"
+
+    @property
+    def source_in_event(self) -> bytes:
+        """Its source as it stands in the bytes of an event."""
+        return f',"source":"{self.source}",'.encode()
 
     @property
     def data(self) -> bytes:
@@ -68,22 +80,51 @@ def read_identity(disk: Disk) -> Identity | None:
     """Return what `log.json` says; None if there is none.
 
     Raises:
-        LogDamaged: it cannot be understood, or is of a newer format.
+        LogDamaged: it cannot be understood, is of a newer format, is not as it was written, or is of another log.
 
     """
     data = read_whole(disk, LOG_JSON, _BYTES_MAX)
-    return None if data is None else parse_identity(data)
+    if data is None:
+        return None
+    identity = parse_identity(data)
+    if identity.vkey and not is_as_written(identity, data):  # one without a key is `upgrade`'s matter
+        raise LogDamaged("log.json is not as it was written")
+    with suppress(LogCorrupt):  # there is no first event, or none to be believed
+        check_source(disk, identity, Finder(disk).place(0))
+    return identity
+
+
+def check_source(disk: Disk, identity: Identity, place: Place) -> None:
+    """Refuse a log whose event at *place* is of another; one that does not match its hash tells nothing.
+
+    Raises:
+        LogDamaged: it is of another.
+
+    """
+    with suppress(BadFrame):
+        frame = decode(disk.read(segment_path(place.segment), place.offset, place.length))
+        if not is_of_source(frame.event, identity.source_in_event):
+            what = f"an event is not of the log {identity.log_id} that log.json names"
+            raise LogDamaged(what, segment_name(place.segment), place.offset, frame.seq)
 
 
 def parse_identity(data: bytes) -> Identity:
-    """Return what the bytes of a `log.json` say; errors as above."""
+    """Return what the bytes of a `log.json` say.
+
+    Raises:
+        LogDamaged: they cannot be understood, or are of a newer format.
+
+    """
     try:
         facts = json.loads(data)
         if facts["format"] != FORMAT:
             raise LogDamaged(f"log.json is of format {facts['format']}, and this version reads {FORMAT}")
-        return Identity(facts["log_id"], facts["origin"], facts["created"], facts.get("vkey", ""))
-    except (ValueError, KeyError, TypeError) as error:
+        told = (facts["log_id"], facts["origin"], facts["created"], facts.get("vkey", ""))
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise LogDamaged(f"log.json cannot be read ({error})") from None
+    if not all(isinstance(each, str) and each.isascii() for each in told) or not _LOG_ID.fullmatch(told[0]):
+        raise LogDamaged("log.json cannot be read (its log_id, origin, created or vkey is not what it can be)")
+    return Identity(*told)
 
 
 def make_log(disk: Disk, clock: Clock, *, index_exists: bool) -> Identity:
@@ -122,8 +163,13 @@ def is_of_its_time(identity: Identity) -> bool:
     """Tell whether `created` is the millisecond that the log's id tells."""
     try:
         return identity.created == time_text(int(identity.log_id[:12], 16) * 1000)
-    except ValueError:
+    except (ValueError, OverflowError):
         return False
+
+
+def is_as_written(identity: Identity, data: bytes) -> bool:
+    """Tell whether *data*, which say *identity*, are the very bytes that were written for it."""
+    return data == identity.data and is_of_its_time(identity)
 
 
 def new_signer(name: str) -> Signer:

@@ -44,10 +44,10 @@ def parts_of(segments: Sequence[tuple[int, int]]) -> Iterator[Part]:
 
 
 def read_parts(
-    root: Path, segments: Sequence[tuple[int, int]], naming: Naming | None
+    root: Path, segments: Sequence[tuple[int, int]], naming: Naming | None, source: bytes
 ) -> Iterator[tuple[Part, list[Stretch | Bad]]]:
-    """Yield each part with what it holds, in order."""
-    read = partial(read_part, root, naming=naming)
+    """Yield each part with what it holds, in order; *source* is what each event is to have (see `is_of_source`)."""
+    read = partial(read_part, root, naming=naming, source=source)
     processes = os.cpu_count() or 1
     if processes == 1 or sum(size for _, size in segments) < PROCESSES_FROM_BYTES:
         for part in parts_of(segments):
@@ -69,7 +69,7 @@ def read_parts(
             pool.shutdown(cancel_futures=True)
 
 
-def read_part(root: Path, part: Part, naming: Naming | None) -> list[Stretch | Bad]:
+def read_part(root: Path, part: Part, naming: Naming | None, source: bytes) -> list[Stretch | Bad]:
     """Return what the lines are that begin in *part*."""
     path = segment_path(part.segment)
     # With the byte before, which tells whether a line begins here; and with what the last line may need: once, uncut.
@@ -80,7 +80,7 @@ def read_part(root: Path, part: Part, naming: Naming | None) -> list[Stretch | B
         if start + len(data) < part.size and data.find(b"\n", part.end - 1 - start) < 0:
             data += _rest_of_line(disk, path, start + len(data), part.size)
     day = segment_name(part.segment)[:10].encode()
-    return list(stretches(data, skip, start, part.end, day, naming))
+    return list(stretches(data, skip, start, part.end, day, naming, source))
 
 
 def _rest_of_line(disk: PosixDisk, path: str, offset: int, size: int) -> bytes:

@@ -68,6 +68,7 @@ def complete_seals(
     disk: Disk, signer: Signer, tree: Tree, segments: Sequence[int], place: Callable[[int], Place | None]
 ) -> None:
     """Write each seal that a crash left unwritten; all but the last of *segments* are finished, and all are durable."""
+    disk.make_folder(CHECKPOINTS)  # the folder itself may be gone, and the next seals go there too
     sealed = {*sealed_segments(disk)}
     for segment, following in pairwise(segments):
         if segment in sealed:

@@ -21,6 +21,13 @@ _TIME_WITHIN = 512
 _HEAD = b'{"seq":%d,"first":%d,"last":%d,"hash":"'
 _FRAMED = re.compile(rb'[0-9a-f]{64}","event":\{')
 _TO_EVENT = 64 + len('","event":')
+_SOURCE = b',"source":"'
+
+
+def is_of_source(event: bytes, source: bytes) -> bool:
+    """Tell whether *source*, as it stands in an event's bytes (`,"source":"…",`), is that of *event*."""
+    # The last one is the event's own: its data comes before it, and what follows it are strings, with escaped quotes.
+    return event.startswith(source, event.rfind(_SOURCE))
 
 
 @frozen
@@ -88,12 +95,12 @@ class Stretch:
 
 
 def stretches(
-    data: bytes, start: int, offset: int, end: int, day: bytes, naming: Naming | None
+    data: bytes, start: int, offset: int, end: int, day: bytes, naming: Naming | None, source: bytes
 ) -> Iterator[Stretch | Bad]:
     """Yield the lines of *data* from its byte *start*; it lies at *offset* of its segment, and they begin before *end*."""
     limit = min(end - offset, len(data))
     while start < limit:
-        stretch, start = _stretch(data, start, limit, offset, day, naming)
+        stretch, start = _stretch(data, start, limit, offset, day, naming, source)
         if stretch is not None:
             yield stretch
             continue
@@ -105,7 +112,7 @@ def stretches(
 
 
 def _stretch(
-    data: bytes, start: int, limit: int, base: int, day: bytes, naming: Naming | None
+    data: bytes, start: int, limit: int, base: int, day: bytes, naming: Naming | None, source: bytes
 ) -> tuple[Stretch | None, int]:
     """Return the stretch that begins at *start*, and where it ends; None if no frame stands there.
 
@@ -130,6 +137,8 @@ def _stretch(
             found.bad.append(Bad(base + at, "its time is not later than that of the event before", seq))
         elif time[:10] != day:
             found.bad.append(Bad(base + at, "its time is not of the day of its segment", seq))
+        elif not is_of_source(event, source):
+            found.bad.append(Bad(base + at, "it is not of the log that log.json names", seq))
         elif naming is not None and event.endswith(naming.suffix):
             _name(found, seq, base + at, event, naming)
         hashes.append(digest)

@@ -8,6 +8,7 @@ import os
 from collections.abc import Callable
 from contextlib import closing, suppress
 from functools import partial
+from itertools import pairwise
 from pathlib import Path
 
 from attrs import define, field
@@ -20,10 +21,10 @@ from eventlog.joining import Joining
 from eventlog.locate import Finder
 from eventlog.lock import is_held
 from eventlog.note import Checkpoint, NoteRefused, open_checkpoint
-from eventlog.opening import LOG_JSON, Identity, is_of_its_time, opened_checkpoint, parse_identity
+from eventlog.opening import LOG_JSON, Identity, is_as_written, opened_checkpoint, parse_identity
 from eventlog.parts import read_parts
 from eventlog.posix import PosixDisk
-from eventlog.seals import CHECKPOINT, read_seal, seal_path, sealed_segments
+from eventlog.seals import CHECKPOINT, first_seq, read_seal, seal_path, sealed_segments
 from eventlog.segment import SEGMENTS, segment_numbers, segment_path
 from eventlog.signing import Verifier, encode_base64
 from eventlog.strays import strays
@@ -71,8 +72,11 @@ class _Verification:
     _on_progress: Progress
     verdict: Verdict = field(factory=Verdict)
     _is_live: bool = False
+    """Whether the writer lock was held when the reading began, or when it ended."""
     _identity: Identity | None = None
     _signed: Checkpoint | None = None
+    _sealed: list[int] = field(factory=list)
+    """The segments that had a seal when the reading began."""
     _seals: dict[int, Checkpoint] = field(factory=dict)
     _segments: list[int] = field(factory=list)
     _joining: Joining = field(init=False)
@@ -90,7 +94,9 @@ class _Verification:
         self._read_seals()
         self._joining = Joining(self.verdict.add, self._compare_tiles, self._targets())
         self._read_events(sizes)
+        self._is_live = self._is_live or is_held(self._data_dir)
         self._judge_end()
+        self._judge_seals()
         for fault in strays(self._disk, self._segments, self._joining.next_seq, is_live=self._is_live):
             self.verdict.add(fault)
         return self.verdict
@@ -102,7 +108,7 @@ class _Verification:
         try:
             self._identity = parse_identity(data)
             own = self._identity.verifier
-            if data != self._identity.data or not is_of_its_time(self._identity):
+            if not is_as_written(self._identity, data):
                 self.verdict.add(Fault("it is not as it was written", LOG_JSON))
             if key is not None and key != own:
                 self.verdict.add(Fault(f"it names the key {own.vkey}, not the one that was given", LOG_JSON))
@@ -121,12 +127,9 @@ class _Verification:
         self.verdict.root = encode_base64(self._signed.root)
 
     def _read_seals(self) -> None:
-        sealed = sealed_segments(self._disk)
-        for segment in sealed:
-            if segment not in self._segments or (self._is_live and segment == self._segments[-1]):
-                continue  # the first is a stray, the second was written since
-            if segment == self._segments[-1]:
-                self.verdict.add(Fault("it is the seal of a segment that is not finished", seal_path(segment)))
+        self._sealed = sealed_segments(self._disk)
+        for segment in self._sealed:
+            if segment not in self._segments[:-1]:
                 continue
             try:
                 verifier = Verifier.parse(self.verdict.key) if self.verdict.key else None
@@ -134,12 +137,24 @@ class _Verification:
                     self._seals[segment] = open_checkpoint(read_seal(self._disk, segment) or b"", verifier)
             except NoteRefused as error:
                 self.verdict.add(Fault(f"it counts for nothing: {error.reason}", seal_path(segment)))
-        for segment in self._segments[:-1]:
-            if segment not in sealed:
-                if self._is_live and segment == self._segments[-2]:
-                    self.verdict.note(f"{seal_path(segment)} is not there yet.")
-                else:
-                    self.verdict.add(Fault("the seal of a finished segment is missing", seal_path(segment)))
+
+    def _judge_seals(self) -> None:
+        """Judge which seals were there; of a live log the newest come when the checkpoint does."""
+        for segment, following in pairwise(self._segments):
+            if segment in self._sealed:
+                continue
+            if self._is_live and (following == self._segments[-1] or self._ends_above(following)):
+                self.verdict.note(f"{seal_path(segment)} is not there yet.")
+            else:
+                self.verdict.add(Fault("the seal of a finished segment is missing", seal_path(segment)))
+        if self._segments and self._segments[-1] in self._sealed and not self._is_live:
+            path = seal_path(self._segments[-1])
+            self.verdict.add(Fault("it is the seal of a segment that is not finished", path))
+
+    def _ends_above(self, following: int) -> bool:
+        """Tell whether the segment before *following* ends above the checkpoint that was read."""
+        end = first_seq(self._disk, following)
+        return self._signed is not None and end is not None and end > self._signed.size
 
     def _targets(self) -> dict[int, list[Callable[[set[bytes]], bytes | None]]]:
         """Return which root is to be compared at which size."""
@@ -153,10 +168,11 @@ class _Verification:
     def _read_events(self, sizes: list[tuple[int, int]]) -> None:
         done = 0
         at: int | None = None
+        source = self._identity.source_in_event if self._identity is not None else b""
         for segment, size in sizes:
             if not size and segment != self._segments[-1]:
                 self.verdict.add(Fault("it has no events", segment_path(segment), 0, None))
-        for part, found in read_parts(self._data_dir, sizes, self._naming):
+        for part, found in read_parts(self._data_dir, sizes, self._naming, source):
             if at not in (None, part.segment):
                 self._end_segment(at or 0)
             at = part.segment
@@ -171,8 +187,6 @@ class _Verification:
             self._end_segment(at)
 
     def _take(self, segment: int, stretch: Stretch) -> None:
-        if self._joining.next_seq == 0 and stretch.first.seq == 0 and self._identity is not None:
-            self._check_source(segment)
         if self._is_live and self._signed and self._joining.next_seq >= self._signed.size and self._is_above(stretch):
             return
         self._joining.stretch(segment, stretch)
@@ -182,15 +196,6 @@ class _Verification:
     def _is_above(self, stretch: Stretch) -> bool:
         """Tell whether a stretch of a live log's tail does not fit: it is being written, or was cut off and written anew."""
         return stretch.first.seq != self._joining.next_seq or bool(stretch.bad)
-
-    def _check_source(self, segment: int) -> None:
-        """The first event names its log: `log.json` and the segments belong together."""
-        assert self._identity is not None
-        place = Finder(self._disk).place(0)
-        start = place.offset
-        line = self._disk.read(segment_path(segment), start, place.length)
-        if f'"source":"{self._identity.source}"'.encode() not in line[-_BYTES_MAX:]:
-            self.verdict.add(Fault(f"it is not of the log {self._identity.log_id}", segment_path(segment), start, 0))
 
     def _end_segment(self, segment: int) -> None:
         seal = self._seals.get(segment)

@@ -54,9 +54,7 @@ def test_a_bad_word_is_a_422_with_every_fault(server: Server) -> None:
     ]
 
 
-@pytest.mark.parametrize(
-    "run_id", ["nope", "*", "%00", "RUN_0123456789AB", "run_" + "0" * 16, "0" * 32, "events"]
-)
+@pytest.mark.parametrize("run_id", ["nope", "*", "%00", "RUN_0123456789AB", "run_" + "0" * 16, "0" * 32, "events"])
 def test_a_bad_id_is_a_404_and_never_a_500(server: Server, run_id: str) -> None:
     """Lesson 4."""
     refused(server.get(f"/runs/{run_id}"), 404, "RUN_NOT_FOUND")

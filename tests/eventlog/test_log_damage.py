@@ -1,5 +1,7 @@
 """Damage: what is served is true, and what cannot be explained keeps the log shut and as it was."""
 
+import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -8,7 +10,9 @@ from eventlog.batch import Appended, Stream
 from eventlog.commit import Limits
 from eventlog.errors import LogCorrupt, LogDamaged
 from eventlog.event import Origin
+from eventlog.frame import decode, encode
 from eventlog.log import Log
+from eventlog.verify import verify
 
 ORIGIN = Origin("press")
 ONE_A_SEGMENT = Limits(segment_bytes_max=1)
@@ -275,3 +279,63 @@ async def test_after_an_unreadable_last_event_the_next_one_still_lies_behind_it_
         assert (first := log.read(0)) is not None
         assert added.time > first.time
     await log.close()
+
+
+def renamed(log_json: Path, log_id: str) -> bytes:
+    """`log.json` with another id and all else kept."""
+    told = json.loads(log_json.read_bytes())
+    return json.dumps(told | {"log_id": log_id}, separators=(",", ":")).encode() + b"\n"
+
+
+async def test_a_log_json_of_wrong_types_or_not_as_it_was_written_keeps_the_log_shut_and_is_a_fault(tmp_path):
+    await make(tmp_path, "a")
+    path = tmp_path / "log" / "log.json"
+    told = json.loads(content := path.read_bytes())
+    keys = ("vkey", "log_id", "origin", "created")
+    wrong = [told | {key: value} for key in keys for value in (None, 5, "\ud800", "x", [])]
+    wrong += [told | {"log_id": "f" * 32}, told | {"more": 1}]
+    texts = [json.dumps(each, separators=(",", ":")).encode() + b"\n" for each in wrong]
+    for text in [*texts, content[:-1], content + b" ", b"[" * 60_000]:
+        path.write_bytes(text)
+        refuses_to_open(tmp_path, r"log\.json")
+        assert verify(tmp_path, None, None).bad, text
+    path.write_bytes(content)
+    assert await names(tmp_path) == ["a"]
+
+
+async def test_a_log_under_the_id_of_another_stays_shut_and_each_of_its_events_is_a_fault(tmp_path):
+    await make(tmp_path, "a", "b")
+    path = tmp_path / "log" / "log.json"
+    log_id = json.loads(content := path.read_bytes())["log_id"]
+    path.write_bytes(renamed(path, log_id[:-1] + ("0" if log_id[-1] != "0" else "1")))
+    refuses_to_open(tmp_path, r"is not of the log .* seq 0")
+    assert verify(tmp_path, None, None).bad == 2
+    path.write_bytes(content)
+    assert verify(tmp_path, None, None).is_good
+
+
+@pytest.mark.parametrize("index", ["kept", "deleted"])
+async def test_an_event_of_another_log_at_the_end_keeps_the_log_shut_and_is_a_fault(tmp_path, index):
+    await make(tmp_path, "a")
+    (path,) = segments(tmp_path)
+    event = decode(path.read_bytes()).event
+    log_id = json.loads((tmp_path / "log" / "log.json").read_bytes())["log_id"].encode()
+    foreign = event.replace(log_id, b"0" * 32).replace(b'"time":"2', b'"time":"3')
+    foreign = foreign.replace(b'"data":{', b'"data":{"more":{"source":"urn:runlog:%b","x":1},' % log_id)
+    write(path, path.read_bytes() + encode(1, 1, 1, foreign)[1])
+    if index == "deleted":
+        lose_index(tmp_path)
+    refuses_to_open(tmp_path, r"is not of the log .* seq 1")
+    assert "later" not in (first := verify(tmp_path, None, None).first_bad).what
+    assert first.seq == 1
+
+
+async def test_seals_whose_folder_is_gone_come_back_the_same(tmp_path):
+    await make(tmp_path, "a", "b", "c", limits=ONE_A_SEGMENT)
+    folder = tmp_path / "log" / "checkpoints"
+    before = {path.name: path.read_bytes() for path in folder.iterdir()}
+    shutil.rmtree(folder)
+    assert await names(tmp_path) == ["a", "b", "c"]
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
+    assert len(before) == 2
+    assert verify(tmp_path, None, None).is_good

@@ -14,6 +14,7 @@ from eventlog.commit import Limits
 from eventlog.event import Origin
 from eventlog.frame import encode
 from eventlog.locate import Finder
+from eventlog.lock import WriterLock
 from eventlog.log import Log
 from eventlog.posix import PosixDisk
 from eventlog.segment import segment_path
@@ -343,3 +344,29 @@ async def test_an_event_is_found_by_halving_a_segment_of_many(tmp_path, monkeypa
         place = finder.place(seq)
         assert (place.offset, place.length) == (offset, length)
     disk.close()
+
+
+async def test_seals_above_the_checkpoint_are_awaited_of_a_log_that_is_held_when_the_reading_begins_or_ends(made):
+    seals = sorted((made / "log" / "checkpoints").iterdir())
+    checkpoint = (made / "log" / "checkpoint").read_bytes()
+    contents = {path: path.read_bytes() for path in seals}
+    limits = Limits(segment_bytes_max=1, checkpoint_interval_ms=600_000)
+    async with opened(made, limits=limits) as log:
+        for number in range(4):
+            await add(log, f"late_{number}")
+    (made / "log" / "checkpoint").write_bytes(checkpoint)
+    late = [path for path in sorted((made / "log" / "checkpoints").iterdir()) if path not in contents]
+    for path in late[1:]:
+        path.unlink()
+    stopped = judged(made)
+    assert stopped.bad == len(late) - 1 > 1, stopped.faults
+    lock = WriterLock(made)
+    verdict = judged(made)
+    assert (verdict.is_good, len(verdict.notes)) == (True, len(late) - 1), verdict.faults
+    seals[0].unlink()
+    assert [fault.path for fault in judged(made).faults] == [f"log/checkpoints/{seals[0].name}"]
+    seals[0].write_bytes(contents[seals[0]])
+    held = [lock]
+    assert judged(made, on_progress=lambda _done: held.pop().release() if held else None).is_good
+    assert judged(made, on_progress=lambda _done: held.append(WriterLock(made)) if not held else None).is_good
+    held.pop().release()
