@@ -106,8 +106,9 @@ def _is_nothing_to_read(one: Standing) -> bool:
 
 def _is_catching_up(service: Service, one: Standing) -> bool:
     """Tell whether it has something to make up for since the start; before it was heard of, it is given time to open."""
-    is_heard_of = one.generation > 0 or one.building is not None
-    is_due = is_heard_of or service.projections.age_s > service.settings.projection_lag_max_s
+    done = one.building if one.building is not None else one.position if one.generation > 0 else None
+    is_behind = done is not None and done < one.goal  # a new log has nothing to make up for
+    is_due = is_behind or service.projections.age_s > service.settings.projection_lag_max_s
     return is_due and one.state == "rebuilding" and not one.is_rebuilding and one.error is None
 
 

@@ -110,8 +110,8 @@ FIELDS = st.fixed_dictionaries(
 )
 
 
-@settings(max_examples=5, deadline=None, suppress_health_check=list(HealthCheck))
-@given(st.lists(FIELDS, min_size=40, max_size=80))
+@settings(max_examples=3, deadline=None, suppress_health_check=list(HealthCheck))
+@given(st.lists(FIELDS, min_size=10, max_size=20))
 def test_any_store_is_imported_as_it_was_rehearsed_and_verifies(
     tmp_path_factory: pytest.TempPathFactory, drawn: list[dict[str, Any]]
 ) -> None:

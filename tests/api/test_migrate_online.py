@@ -88,7 +88,7 @@ def test_a_text_that_ends_too_early_keeps_what_was_before_it(own_server: Server,
 
 
 def test_an_import_whose_server_is_killed_goes_on_under_its_id(own_server: Server, tmp_path: Path) -> None:
-    runs = [record(f"run_{number:016x}", advisory_inputs=["a"]) for number in range(20_000)]
+    runs = [record(f"run_{number:016x}", advisory_inputs=["a"]) for number in range(6_000)]
     path = written(tmp_path, *runs)
     command = [sys.executable, "-m", "api.cli.__main__", "migrate", "--v1-path", str(path), "--json"]
     command += ["--data-dir", str(own_server.data_dir), "--url", url_of(own_server)]
@@ -103,14 +103,14 @@ def test_an_import_whose_server_is_killed_goes_on_under_its_id(own_server: Serve
     own_server.start()
     ran = migrate(path, own_server.data_dir, "--url", url_of(own_server))
     assert ran.code == 0, ran.err
-    assert ran.json["imported"] + ran.json["unchanged"] == 20_000
+    assert ran.json["imported"] + ran.json["unchanged"] == 6_000
     assert ran.json["unchanged"] > 0
     events = events_in(own_server.data_dir)
-    assert len(events) == 40_000
+    assert len(events) == 12_000
     ids = {event["data"]["import_id"] for event in events if event["type"] == "rmos.run.imported.v1"}
     assert ids == {ran.json["import_id"]}
     (kept,) = (own_server.data_dir / "imports").iterdir()
-    assert json.loads(kept.read_bytes())["counts"]["imported"] == 20_000
+    assert json.loads(kept.read_bytes())["counts"]["imported"] == 6_000
     assert len(list(tmp_path.glob("v1.json.backup-*"))) == 1
 
 
@@ -154,7 +154,7 @@ def test_what_is_no_import_is_refused_in_the_usual_shape(own_server: Server) -> 
 
 def test_an_import_outlives_a_client_that_is_killed(own_server: Server, tmp_path: Path) -> None:
     """What came is kept, and the same file again goes on."""
-    runs = [record(f"run_{number:016x}") for number in range(20_000)]
+    runs = [record(f"run_{number:016x}") for number in range(6_000)]
     path = written(tmp_path, *runs)
     command = [sys.executable, "-m", "api.cli.__main__", "migrate", "--v1-path", str(path), "--no-backup"]
     command += ["--data-dir", str(own_server.data_dir), "--url", url_of(own_server)]
@@ -165,5 +165,5 @@ def test_an_import_outlives_a_client_that_is_killed(own_server: Server, tmp_path
     client.send_signal(signal.SIGKILL)
     client.communicate()
     ran = migrate(path, own_server.data_dir, "--url", url_of(own_server), "--no-backup")
-    assert ran.json["imported"] + ran.json["unchanged"] == 20_000
-    assert len(events_in(own_server.data_dir)) == 20_000
+    assert ran.json["imported"] + ran.json["unchanged"] == 6_000
+    assert len(events_in(own_server.data_dir)) == 6_000

@@ -10,7 +10,7 @@ from typing import Any
 from tests.commands import events_in, migrate, record, runlog, written
 from tests.server import ROOT, clean_environment, digest, until
 
-COUNT = 20_000
+COUNT = 6_000
 
 
 def records_in(data_dir: Path) -> list[dict[str, Any]]:
@@ -24,7 +24,8 @@ def log_bytes(data_dir: Path) -> int:
 
 def killed_half_way(path: Path, data_dir: Path, signal_number: int = signal.SIGKILL, *options: object) -> int:
     """Migrate, and end it when some of it is in the log; return the exit code."""
-    command = [sys.executable, "-m", "api.cli.__main__", "migrate", "--v1-path", path, "--data-dir", data_dir, *options]
+    command = [sys.executable, "-m", "api.cli.__main__", "migrate", "--v1-path", path, "--data-dir", data_dir]
+    command += ["--batch-size", "200", *options]
     before = log_bytes(data_dir)
     child = subprocess.Popen(
         [*map(str, command)], cwd=ROOT, env=clean_environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE
