@@ -240,7 +240,7 @@ class Service:
 
         Raises:
             ImmutabilityViolation: its id is taken.
-            LogBusy: an id that was minted is, once in a billion years; the next try mints another.
+            LogBusy: an id that was minted is (48 random bits, so hardly ever); the next try mints another.
 
         """
         appended = await self.created(creation, await self.begin(creation, origin))

@@ -19,7 +19,7 @@ from eventlog.batch import Append, Appended, Batch, Expected, Tail, decide_batch
 from eventlog.clock import Clock
 from eventlog.commit import Committer, Limits
 from eventlog.disk import Disk
-from eventlog.errors import AppendTooLarge, EventLogError, LogBusy, LogHalted
+from eventlog.errors import AppendTooLarge, EventLogError, LogBusy, LogFull, LogHalted
 from eventlog.event import Draft, Origin
 from eventlog.index import Index, KeyUse
 
@@ -149,20 +149,23 @@ class Writer:
 
     def _work(self) -> None:
         """Make batches durable, one after the other; the writer's thread."""
+        broken: Exception | None = None
         while (given := self._to_thread.get()) is not None:
             started = time.monotonic()
-            failure: Exception | None = None
-            try:
-                self._committer.commit(given[1])
-            except Exception as error:
-                failure = error
+            failure = broken  # a batch may be on its way here before the loop has heard
+            if failure is None:
+                try:
+                    self._committer.commit(given[1])
+                except Exception as error:
+                    failure = error
             taken_s = time.monotonic() - started
             self._loop.call_soon_threadsafe(self._written, *given, failure, taken_s)
             try:
                 if failure is None:
                     self._committer.write_ahead()
-            except LogHalted as halted:
-                self._loop.call_soon_threadsafe(setattr, self, "halted", halted)
+            except Exception as error:  # whatever it was: were this thread to end, appends would wait for ever
+                broken = error
+                self._loop.call_soon_threadsafe(self._halt_by, (), error)
 
     def _written(self, waiting: list[Append], batch: Batch, failure: Exception | None, taken_s: float) -> None:
         """Tell what became of a batch, and begin the next."""
@@ -173,11 +176,9 @@ class Writer:
                 self._answer(waiting, batch)
             except Exception as error:  # it is durable, but not known here: only recovery finds it again
                 self._halt_by(waiting, error)
-        elif isinstance(failure, EventLogError):
-            if isinstance(failure, LogHalted):
-                self.halted = failure
+        elif isinstance(failure, LogFull):
             self._refuse(waiting, failure)
-        else:  # a fault of ours: what is on disk is not known any more
+        else:  # what is on disk is not known any more
             self._halt_by(waiting, failure)
         self._take()
 
@@ -190,8 +191,11 @@ class Writer:
         self._drop(waiting)
 
     def _halt_by(self, waiting: Sequence[Append], error: Exception) -> None:
-        logger.error("log.halted", seq=self.tail.next_seq, error=repr(error), exc_info=error)
-        self.halted = LogHalted(repr(error))
+        if isinstance(error, LogHalted):  # the disk failed, and the committer told of it
+            self.halted = error
+        else:
+            logger.error("log.halted", seq=self.tail.next_seq, error=repr(error), exc_info=error)
+            self.halted = LogHalted(repr(error))
         self._refuse(waiting, self.halted)
 
     def _next_waiting(self) -> list[Append]:

@@ -169,3 +169,22 @@ async def test_a_fault_of_our_own_in_the_writer_halts_the_log_instead_of_leaving
     assert "a fault of ours" in caught.value.reason
     assert names_of(log) == ["a"]
     await log.close()
+
+
+@pytest.mark.parametrize("error", [errno.ENOSPC, errno.EIO])
+async def test_a_failure_of_writing_ahead_takes_nothing_that_was_answered(tmp_path, disk, error):
+    """Without space the log goes on without; a disk that fails halts it, as anywhere."""
+    log = Log.open(tmp_path, disk=disk, limits=Limits(ahead_bytes=3000, ahead_after_batches=1))
+    disk.fail("write", error, after=1, under="log/segments/")
+    await add(log, "a")
+    if error == errno.EIO:
+        with pytest.raises(LogHalted):
+            await add(log, "b")
+    else:
+        await add(log, "b")
+    assert (log.halted is not None) == (error == errno.EIO)
+    served = names_of(log)
+    await log.close()
+    log = Log.open(tmp_path, disk=disk)
+    assert names_of(log) == served
+    await log.close()
