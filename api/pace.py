@@ -11,7 +11,7 @@ from collections.abc import Callable
 
 from projections.supervisor import Projections, Standing
 
-_BEHIND_S = 0.4
+_BEHIND_S = 0.2
 """How far a projection may be behind when a portion is let in. What it takes to fold the portions under way comes on top."""
 _SAMPLE_INTERVAL_S = 0.1
 """Each step costs the projections a commit, so they are not asked for smaller ones."""
@@ -36,6 +36,7 @@ class Pace:
         now = time.monotonic()
         if not self._heads or now - self._heads[-1][0] > _SAMPLE_INTERVAL_S:
             self._heads.append((now, self._head()))
+            self._projections.hurry()  # they work while the next portions come, not only once somebody waits
         while self._heads and now - self._heads[0][0] > _BEHIND_S:
             self._wanted = self._heads.popleft()[1]
         for standing in self._projections.standings.values():

@@ -22,6 +22,7 @@ from projections.files import Files
 from projections.known import SWAPPED, VERSIONS, database_of
 from projections.projection import ProjectionFailed
 from projections.rebuild import BYTES_AT_ONCE, Rebuild, started
+from projections.recent import Recent
 from projections.runner import Runner
 from projections.stopped import facts_of, forget, note
 
@@ -67,11 +68,19 @@ class Lane:
     """One projection of the process; `run` never returns, `ask` may be called from any thread."""
 
     def __init__(
-        self, name: str, data_dir: Path, runs_dir: Path, disk: Disk, identity: Identity, heads: Heads, say: Say
+        self,
+        name: str,
+        data_dir: Path,
+        runs_dir: Path,
+        disk: Disk,
+        identity: Identity,
+        heads: Heads,
+        recent: Recent,
+        say: Say,
     ) -> None:
         self.name = name
         self._data_dir, self._runs_dir, self._disk, self._identity = data_dir, runs_dir, disk, identity
-        self._heads, self._say = heads, say
+        self._heads, self._recent, self._say = heads, recent, say
         self._asked: set[str] = set()
         self._runner: Runner | None = None
         self._failed: ProjectionFailed | None = None
@@ -156,7 +165,14 @@ class Lane:
         """Go on from the stored state, or from a new one where that is not of this log."""
         end = self._heads.newest
         runner = started(
-            self.name, self._data_dir, self._runs_dir, self._disk, self._identity, end, self._tell_building
+            self.name,
+            self._data_dir,
+            self._runs_dir,
+            self._disk,
+            self._identity,
+            end,
+            self._tell_building,
+            self._recent.read,
         )
         self._use(runner)
 

@@ -11,13 +11,14 @@ from pathlib import Path
 import structlog
 
 from eventlog.disk import Disk
+from eventlog.follow import Follower
 from eventlog.opening import Identity
 from eventlog.recovery import End
 from projections import database
 from projections.files import Files
 from projections.known import SWAPPED, database_of
 from projections.projection import Swapped
-from projections.runner import Runner, reason_to_start_over
+from projections.runner import Read, Runner, reason_to_start_over
 
 logger = structlog.get_logger("projections.rebuild")
 
@@ -100,7 +101,14 @@ def rebuilt(kind: type[Swapped], path: Path, disk: Disk, identity: Identity, end
 
 
 def started(
-    name: str, data_dir: Path, runs_dir: Path, disk: Disk, identity: Identity, end: End, on_progress: Progress
+    name: str,
+    data_dir: Path,
+    runs_dir: Path,
+    disk: Disk,
+    identity: Identity,
+    end: End,
+    on_progress: Progress,
+    read: Read = Follower.read,
 ) -> Runner:
     """Return the runner of projection *name*, from where it was saved; a state that is not of this log starts over.
 
@@ -116,7 +124,7 @@ def started(
         if reason := reason_to_start_over(files, identity, end):
             _warn(name, reason, is_new=files.saved() is None)
             files.reset()
-        return Runner(files, disk, identity)
+        return Runner(files, disk, identity, read=read)
     kind, path = SWAPPED[name], database_of(data_dir, name)
     database.remove(_beside(path))  # what a process left that was ended
     stored = _stored(kind, path)
@@ -128,7 +136,7 @@ def started(
         on_progress(-1)  # whoever asks is to hear at once that there is nothing to read
         rebuilt(kind, path, disk, identity, end, on_progress)
         stored = kind(path)
-    return Runner(stored, disk, identity)
+    return Runner(stored, disk, identity, read=read)
 
 
 def _beside(path: Path) -> Path:

@@ -23,15 +23,24 @@ logger = structlog.get_logger("projections.runner")
 _BYTES_AT_ONCE = 2 << 20
 """Of the log between two commits: bounds the memory, and how long a reader waits for what is told meanwhile."""
 
+Read = Callable[[Follower, End, int], list[Recorded]]
+"""What `Follower.read` is, or `Recent.read`, which shares what was read."""
+
 
 class Runner:
     """Runs one projection; synchronous, for one thread."""
 
     def __init__(
-        self, projection: Projection, disk: Disk, identity: Identity, *, bytes_at_once: int = _BYTES_AT_ONCE
+        self,
+        projection: Projection,
+        disk: Disk,
+        identity: Identity,
+        *,
+        bytes_at_once: int = _BYTES_AT_ONCE,
+        read: Read = Follower.read,
     ) -> None:
         """Go on from where *projection* was saved, about *bytes_at_once* of the log from one commit to the next."""
-        self._projection, self._disk, self._bytes_at_once = projection, disk, bytes_at_once
+        self._projection, self._disk, self._bytes_at_once, self._read = projection, disk, bytes_at_once, read
         self.failed: ProjectionFailed | None = None
         self._saved = projection.saved() or Saved(identity.log_id, projection.version, End())
         self._follower = Follower(disk, self._saved.end)
@@ -69,7 +78,7 @@ class Runner:
         """Fold and store the next events; those before a failing one are stored too."""
         reached = self._saved.end
         try:
-            for recorded in self._follower.read(end, self._bytes_at_once):
+            for recorded in self._read(self._follower, end, self._bytes_at_once):
                 self._apply(recorded)
                 reached = _behind(recorded)
             else:

@@ -136,6 +136,12 @@ class Projections:
             standing.waiters = [entry for entry in standing.waiters if entry[1] is not waiter]
         return True
 
+    def hurry(self) -> None:
+        """Have all of them go on at once to where the log is durable now, whatever their pace."""
+        self._tell()
+        for name in self.standings:
+            self._write(f"hurry {name}")
+
     def rebuild(self, name: str) -> Standing:
         """Have projection *name* folded anew; one that is being rebuilt goes on. A process that ends begins it again."""
         standing = self.standings[name]

@@ -26,6 +26,7 @@ from projections.known import NAMES
 from projections.lane import Heads, Lane
 from projections.lock import ProjectionsLock
 from projections.rebuild import calm_collector
+from projections.recent import Recent
 
 logger = structlog.get_logger("projections.worker")
 
@@ -60,8 +61,8 @@ def main(data_dir: Path, runs_dir: Path) -> None:
     disk = PosixDisk(data_dir)
     identity = read_identity(disk)
     assert identity is not None, "the server makes the log before it starts this"
-    heads = Heads()
-    lanes = {name: Lane(name, data_dir, runs_dir, disk, identity, heads, _say) for name in NAMES}
+    heads, recent = Heads(), Recent(len(NAMES))
+    lanes = {name: Lane(name, data_dir, runs_dir, disk, identity, heads, recent, _say) for name in NAMES}
     threading.Thread(target=_work, args=(data_dir, list(lanes.values())), daemon=True).start()
     for line in sys.stdin:
         what, *words = line.split()

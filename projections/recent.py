@@ -1,0 +1,73 @@
+"""The newest events, read, checked and parsed once for all the lanes of a process, which follow each other closely.
+
+A lane that lags behind what is kept reads the log for itself, and misses nothing: what is given
+here is what a follower at the same place would give. What every lane has read is let go.
+"""
+
+from threading import Lock
+
+from attrs import define, field, frozen
+
+from eventlog.event import Recorded
+from eventlog.follow import Follower
+from eventlog.recovery import End
+
+BYTES_MAX = 8 << 20
+"""Of the log; parsed, it takes about five times as much."""
+
+
+@frozen
+class _Part:
+    """What lies between two places of the log."""
+
+    events: list[Recorded]
+    end: End
+    size: int
+
+
+@define(eq=False)
+class Recent:
+    """What *readers* lanes read; any thread may call `read`."""
+
+    _readers: int
+    _bytes_max: int = BYTES_MAX
+    _parts: dict[End, _Part] = field(factory=dict, init=False)
+    """By where they begin, the oldest first."""
+    _reads: dict[End, int] = field(factory=dict, init=False)
+    size: int = field(default=0, init=False)
+    """How many bytes of the log are kept."""
+    _lock: Lock = field(factory=Lock, init=False)
+
+    def read(self, follower: Follower, end: End, bytes_max: int) -> list[Recorded]:
+        """Return what `follower.read(end, bytes_max)` does (but perhaps more or less at once), and move it as that does.
+
+        Raises:
+            LogCorrupt: the next event's bytes are not what was written.
+
+        """
+        with self._lock:  # also while reading: the others want the same
+            start = follower.at
+            part = self._parts.get(start)
+            if part is not None and part.end.next_seq <= end.next_seq:
+                follower.at = part.end
+                self._count(start)
+                return part.events
+            events = follower.read(end, bytes_max)
+            if part is None and self._readers > 1:
+                self._keep(start, _Part(events, follower.at, sum(one.place.length for one in events)))
+            return events
+
+    def _keep(self, start: End, part: _Part) -> None:
+        self._parts[start], self._reads[start] = part, 1
+        self.size += part.size
+        while self.size > self._bytes_max:
+            self._drop(next(iter(self._parts)))
+
+    def _count(self, start: End) -> None:
+        self._reads[start] += 1
+        if self._reads[start] >= self._readers:
+            self._drop(start)
+
+    def _drop(self, start: End) -> None:
+        self.size -= self._parts.pop(start).size
+        del self._reads[start]
