@@ -1,22 +1,18 @@
-"""The service: carries out commands on runs, and reads them back never older than acknowledged.
+"""The service: carries out commands on runs, and (`reading.py`) reads them back never older than acknowledged.
 
 Every way in (HTTP, CLI, migration) comes through here. A command is decided on the run's
 present state and appended under that revision; one that meets another revision is decided again.
 """
 
 import asyncio
-import threading
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
-from pathlib import Path
-from typing import Any, NoReturn, TypeVar
+from typing import Any, TypeVar
 
 import structlog
 from attrs import evolve, frozen
 
-from api.errors import ProjectionBehind
 from api.pace import Pace
+from api.reading import Reading, View
 from api.settings import Settings
 from api.witness.asking import Witnesses
 from api.witness.known import Witness
@@ -27,34 +23,17 @@ from eventlog.commit import Limits
 from eventlog.errors import IdempotencyKeyReused, LogBusy, RevisionConflict
 from eventlog.event import Draft, Origin, Recorded
 from eventlog.log import Log
-from projections.query import Found, Query
 from projections.run import events
 from projections.run.decide import NewRun, StoredBlob
-from projections.run.errors import ImmutabilityViolation, RunNotFound, RunWithdrawn
-from projections.run.events import is_run_id
-from projections.run.fold import VIEW_VERSION, fold, fold_stream, view_bytes, view_of
-from projections.run.model import RunState, Withdrawn
-from projections.supervisor import Projections
+from projections.run.errors import ImmutabilityViolation
+from projections.run.fold import fold, view_of
+from projections.run.model import RunState
 
 logger = structlog.get_logger("api.service")
 
 T = TypeVar("T")
 
 ATTEMPTS_MAX = 16
-
-
-@frozen
-class View:
-    """A run as everyone reads it: its JSON, its state, and the ETag that names both."""
-
-    run_id: str
-    json: bytes
-    state: RunState
-
-    @property
-    def etag(self) -> str:
-        """The strong ETag, with its quotes."""
-        return f'"{self.state.last_seq}-{VIEW_VERSION}"'
 
 
 @frozen
@@ -81,17 +60,13 @@ class Creation:
     feasibility_sha256: str
 
 
-class Service:
-    """One open data directory."""
+class Service(Reading):
+    """One open data directory: what `Reading` offers, and the commands."""
 
     def __init__(self, settings: Settings, log: Log, blobs: Blobs) -> None:
         """Use `Service.open`."""
-        self.settings, self.log, self.blobs = settings, log, blobs
-        self._readers = ThreadPoolExecutor(2, "reader")
-        self._of_thread = threading.local()
-        self._catalog: Query | None = None
-        self._catalog_there = asyncio.Event()
-        self.projections = Projections(settings.data_dir, settings.runs_dir, log.end, self._projection_ready)
+        super().__init__(settings, log)
+        self.blobs = blobs
         self.pace = Pace(self.projections, lambda: log.head)
         self.witnesses = Witnesses(log.notary, [Witness.parse(each) for each in settings.witness])
         log.on_commit(lambda _batch: self.projections.advance(log.end))
@@ -121,90 +96,7 @@ class Service:
         await self.projections.close(self.settings.shutdown_timeout_s / 2)
         await self.witnesses.close()
         await self.log.close()
-        self._readers.shutdown()
-        if self._catalog:
-            self._catalog.close()
-
-    @property
-    def _catalog_path(self) -> Path:
-        return self.settings.data_dir / "catalog.sqlite"
-
-    # --- reading
-
-    async def fresh(self, *, stale_ok: bool = False) -> None:
-        """Return once reads cover everything that is durable now.
-
-        Raises:
-            ProjectionBehind: the catalog does not get there in time, or (`stale_ok`) is not there at all.
-
-        """
-        head = self.log.head
-        if self._catalog is None:
-            with suppress(TimeoutError):
-                async with asyncio.timeout(self.settings.freshness_timeout_ms / 1000):
-                    await self._catalog_there.wait()
-        if self.projections.position("catalog") < head and not stale_ok:
-            await self.projections.wait("catalog", head, self.settings.freshness_timeout_ms / 1000)
-        if self._catalog is None or (self.projections.position("catalog") < head and not stale_ok):
-            raise ProjectionBehind("catalog", self.projections.position("catalog"), head)
-
-    @property
-    def catalog(self) -> Query:
-        """The catalog's reader for the event loop's own short look-ups; `fresh` first."""
-        assert self._catalog is not None, "fresh() lets nobody through before the catalog is there"
-        return self._catalog
-
-    async def query(self, ask: Callable[[Query], T]) -> T:
-        """Return what *ask* finds in the catalog, on a reader's thread; call `fresh` first."""
-        return await self.in_reader(lambda: self._ask(ask))
-
-    async def in_reader(self, read: Callable[[], T]) -> T:
-        """Return what *read* gives, on a reader's thread."""
-        return await asyncio.get_running_loop().run_in_executor(self._readers, read)
-
-    def _ask(self, ask: Callable[[Query], T]) -> T:
-        mine = self._of_thread
-        if getattr(mine, "opened_for", None) is not self._catalog:
-            if getattr(mine, "query", None) is not None:
-                mine.query.close()
-            mine.query, mine.opened_for = Query(self._catalog_path), self._catalog
-        return ask(mine.query)
-
-    def view(self, run_id: str, *, include_withdrawn: bool = False) -> View:
-        """Return run *run_id* as it is now; call `fresh` first.
-
-        Raises:
-            RunNotFound, RunWithdrawn: there is nothing (any more) to show.
-            LogCorrupt: its event does not match its hash.
-
-        """
-        found = self.catalog.run(run_id) if is_run_id(run_id) else None
-        if found is None:
-            raise RunNotFound(run_id)
-        if found.state.withdrawn is not None and not include_withdrawn:
-            refuse_withdrawn(run_id, found.state.withdrawn)
-        return View(run_id, self.found_json(found), found.state)
-
-    def found_json(self, found: Found) -> bytes:
-        """Return the merged view of a run that the catalog *found*."""
-        recorded = self.log.read_at(found.seq, found.place)
-        run = recorded.bytes[found.run_start : found.run_start + found.run_length]
-        return view_bytes(run, recorded.hash, found.state)
-
-    def view_until(self, run_id: str, is_until: Callable[[Recorded], bool]) -> View:
-        """Return run *run_id* as it was after the last of its events that *is_until* holds for.
-
-        Raises:
-            RunNotFound: it was not there yet.
-
-        """
-        past = [recorded for recorded in self.log.read_stream(run_id) if is_until(recorded)]
-        folded = fold_stream(past)
-        if folded is None:
-            raise RunNotFound(run_id)
-        return View(run_id, view_of(*folded), folded[1])
-
-    # --- writing
+        self.close_readers()
 
     def replay_of(self, origin: Origin) -> Outcome | None:
         """Return the recorded outcome of the same request; None if its key was not used.
@@ -344,21 +236,3 @@ class Service:
         view = self.view_until(recorded.stream, lambda past: past.seq <= last)
         own = [one for seq in range(first, last + 1) if (one := self.log.read(seq)) is not None]
         return Outcome(view, last, tuple(own), replayed=True)
-
-    def _projection_ready(self, name: str) -> None:
-        """Open the catalog, which its process may have made anew."""
-        if name == "catalog":
-            if self._catalog is not None:
-                self._catalog.close()
-            self._catalog = Query(self._catalog_path)
-            self._catalog_there.set()
-
-
-def refuse_withdrawn(run_id: str, withdrawn: Withdrawn) -> NoReturn:
-    """Say that the run is no longer in force.
-
-    Raises:
-        RunWithdrawn: always.
-
-    """
-    raise RunWithdrawn(run_id, withdrawn.reason, withdrawn.at_utc, withdrawn.seq)

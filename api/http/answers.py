@@ -10,7 +10,8 @@ from aiohttp import web
 from api.http.accept import CSV, JSON
 from api.http.inputs import LARGE_BYTES
 from api.http.ready import ReadyAnswer, fits
-from api.service import Outcome, View
+from api.reading import View
+from api.service import Outcome
 
 COMPRESS_BYTES_MIN = 1024
 
@@ -36,7 +37,7 @@ async def answer(
     compress = len(body) > COMPRESS_BYTES_MIN and _takes_gzip(request)
     if etag is not None:
         told["ETag"] = f"W/{etag}" if compress else etag
-        if request.method in ("GET", "HEAD") and _has(request, etag):
+        if request.method in ("GET", "HEAD") and has(request, etag):
             return web.Response(status=304, headers={"Vary": vary, **told})
     if not compress and form == JSON and varies is None and fits(request, body):
         return ReadyAnswer(request, body, status, told)
@@ -87,7 +88,7 @@ def _takes_gzip(request: web.BaseRequest) -> bool:
     return wanted.get("gzip", wanted.get("*", False))
 
 
-def _has(request: web.BaseRequest, etag: str) -> bool:
+def has(request: web.BaseRequest, etag: str) -> bool:
     """Tell whether If-None-Match names *etag*; by RFC 9110 weakly, so a compressed one counts too."""
     given = request.headers.get("If-None-Match")
     if given is None:

@@ -12,11 +12,11 @@ import aiofiles
 from aiohttp import web
 
 from api.errors import AttachmentNotFound, BodyTooLarge, RangeNotSatisfiable
-from api.http.answers import answer, outcome_answer
+from api.http.answers import answer, has, outcome_answer
 from api.http.inputs import (
-    ANONYMOUS,
     BASE,
     SERVICE,
+    actor_of,
     check_not_encoded,
     flag,
     key_faults,
@@ -28,7 +28,8 @@ from api.http.inputs import (
 )
 from api.http.runs import stale_headers
 from api.http.wire import has_controls
-from api.service import Service, View, logger
+from api.reading import View
+from api.service import Service, logger
 from eventlog.blobs import BlobMismatch
 from eventlog.canonical import canonical
 from eventlog.event import IdempotencyKey
@@ -90,7 +91,7 @@ async def upload(request: web.Request) -> web.Response:
 def _may_be_replay(request: web.Request, service: Service) -> bool:
     """Tell whether the request's key was used before, so that its answer may not depend on the run as it is."""
     key = request.headers.get("Idempotency-Key")
-    return key is not None and service.log.key_use(ANONYMOUS, IdempotencyKey(key, "")) is not None
+    return key is not None and service.log.key_use(actor_of(request), IdempotencyKey(key, "")) is not None
 
 
 def _checked(request: web.Request, query: dict[str, str], mime: str, faults: list[Fault]) -> str | None:
@@ -187,7 +188,7 @@ async def download(request: web.Request) -> web.StreamResponse:
         "Referrer-Policy": "no-referrer",
         "Cache-Control": "private, max-age=31536000, immutable",
     }
-    if etag in request.headers.get("If-None-Match", ""):
+    if has(request, etag):
         return web.Response(status=304, headers={"ETag": etag})
     wanted = _range(request, size, etag)
     start, end = wanted or (0, size)

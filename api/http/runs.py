@@ -9,7 +9,8 @@ from aiohttp import web
 from api.http.answers import answer, outcome_answer, view_answer
 from api.http.inputs import BASE, SERVICE, flag, origin_of, params, read_json, refuse, stale_ok
 from api.http.wire import command_of
-from api.service import Creation, Outcome, Service, View, logger, refuse_withdrawn
+from api.reading import View, refuse_withdrawn
+from api.service import Creation, Outcome, Service, logger
 from eventlog.canonical import canonical, pretty
 from eventlog.clock import time_us
 from eventlog.event import Origin
@@ -173,6 +174,18 @@ async def _view(request: web.Request) -> tuple[View, dict[str, str]]:
         return service.view(run_id), {}
     faults: list[Fault] = []
     given = params(request, *VIEW_PARAMS, faults=faults)
+    view = await view_asked(service, run_id, given, faults)
+    return view, stale_headers(service, stale="stale" in given and "at" not in given)
+
+
+async def view_asked(service: Service, run_id: str, given: dict[str, str], faults: list[Fault]) -> View:
+    """Return run *run_id* as *given* asks for it, by VIEW_PARAMS; *faults* are those found before.
+
+    Raises:
+        InvalidCommand: with all of them.
+        RunNotFound, RunWithdrawn: there is nothing (yet, any more) to show.
+
+    """
     include_withdrawn = flag(given, "include_withdrawn", faults)
     stale = stale_ok(given, faults)
     at = _moment(given["at"], faults) if "at" in given else None
@@ -181,14 +194,14 @@ async def _view(request: web.Request) -> tuple[View, dict[str, str]]:
         raise RunNotFound(run_id)
     if at is None:
         await service.fresh(stale_ok=stale)
-        return service.view(run_id, include_withdrawn=include_withdrawn), stale_headers(service, stale=stale)
+        return service.view(run_id, include_withdrawn=include_withdrawn)
     seq, us = at
     view = service.view_until(
         run_id, lambda past: past.seq <= seq if seq is not None else time_us(past.time) <= (us or 0)
     )
     if view.state.withdrawn is not None and not include_withdrawn:
         refuse_withdrawn(run_id, view.state.withdrawn)
-    return view, {}
+    return view
 
 
 def _moment(text: str, faults: list[Fault]) -> tuple[int | None, int | None]:
