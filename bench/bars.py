@@ -31,9 +31,12 @@ BARS = {
     "P7 memory": Bar("≤ 300 MB", at_most=300.0),
     "P8": Bar("≥ 8,000 runs/s", "20,000", at_least=8_000),
     "P8 memory": Bar("≤ 300 MB", at_most=300.0),
+    "P9": Bar("≥ 0.35 x read, slice, sha, compare", "0.8", at_least=0.35),
     "P10": Bar("≤ 120 MB (final 200 at 1,000,000)", "120 MB", at_most=120.0),
     "P11": Bar("≤ 1.5 s", "0.5 s", at_most=1.5),
     "P11 growth": Bar("≤ 1.2 x the small set", at_most=1.2),
     "P13": Bar("p99 ≤ 10 x p99 of P5", "3 x", at_most=10.0),
     "P14": Bar("≤ 6 KB", "3 KB", at_most=6.0),
+    "proof": Bar("≤ 1 KB", at_most=1024),
+    "proof time": Bar("≤ 1 ms", at_most=1.0),
 }

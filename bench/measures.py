@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from bench import batches, importing, reading, rebuilding, running, writing
+from bench import batches, evidence, importing, reading, rebuilding, running, writing
 from bench.processes import BenchError
 from bench.stage import Stage, say
 from bench.table import Row
@@ -23,6 +23,8 @@ MEASURES: dict[str, Measure] = {
     "P14": running.p14,
     "P7": rebuilding.p7,
     "P8": rebuilding.p8,
+    "P9": evidence.p9,
+    "proof": evidence.proof,
     "recovery": running.recovery,
     "v1": importing.v1,
 }

@@ -1,10 +1,11 @@
 """Measures of the server as a process: memory (P10), start-up (P11), disk use (P14), recovery."""
 
 import time
+from pathlib import Path
 
 from bench import wrk
 from bench.server import Server
-from bench.stage import CONNECTIONS, DataSet, Stage
+from bench.stage import CONNECTIONS, Stage
 from bench.statistic import median
 from bench.table import Row, judged
 from bench.writing import Facts, Measured
@@ -28,15 +29,15 @@ def p10(stage: Stage, known: Facts) -> Measured:
 
 def p11(stage: Stage, _known: Facts) -> Measured:
     """Seconds from exec to ready, after a clean stop; the page cache is warm."""
-    times = {name: _starts(stage, data) for name, data in (("large", stage.large), ("small", stage.small))}
+    sizes = {"large": stage.options.runs, "small": stage.options.few_runs}
+    times = {name: _starts(stage, stage.log(runs, at_head=True)[0]) for name, runs in sizes.items()}
     large, small = median(times["large"]), median(times["small"])
     measured = f"{large:.2f} s, slowest {max(times['large']):.2f} s"
-    events = f"{stage.large.facts['events']:,}"
     rows = [
-        judged("P11", f"start after a clean stop, {events} events", measured, large),
+        judged("P11", f"start after a clean stop, {sizes['large']:,} events", measured, large),
         judged(
             "P11 growth",
-            f"the same; ratio is to {stage.small.facts['events']:,} events",
+            f"the same; ratio is to {sizes['small']:,} events",
             f"{large:.2f} s",
             large / small,
             f"{small:.2f} s",
@@ -100,10 +101,10 @@ def _crash_under_load(stage: Stage, server: Server) -> None:
         load.child.kill()
 
 
-def _starts(stage: Stage, data: DataSet) -> list[float]:
+def _starts(stage: Stage, data_dir: Path) -> list[float]:
     times = []
     for _ in range(stage.options.starts):
-        server = Server(data.data_dir, stage.note_fault)
+        server = Server(data_dir, stage.note_fault)
         times.append(server.start())
         server.stop()
     return times

@@ -16,6 +16,7 @@ from attrs import define, frozen
 
 from bench import wrk
 from bench.bodies import write_bodies
+from bench.generated import bring_to_head, make_log
 from bench.load import load_runs
 from bench.peers import Echo, measure_disk
 from bench.processes import BenchError, without_paths
@@ -71,6 +72,8 @@ class Stage:
         self.bodies = work / "bodies.jsonl"
         self.faults: list[str] = []
         self._data_sets: dict[int, DataSet | BenchError] = {}
+        self._logs: dict[int, tuple[Path, dict[str, Any]]] = {}
+        self._at_head: set[int] = set()
         write_bodies(self.bodies, BODIES_IN_TURN, seed=1)
 
     @cached_property
@@ -114,6 +117,21 @@ class Stage:
     def small(self) -> DataSet:
         """The data set a tenth as large, to see what grows."""
         return self._data_set(self.options.few_runs)
+
+    def log(self, runs: int, *, at_head: bool = False) -> tuple[Path, dict[str, Any]]:
+        """Return a data directory with a log of *runs* events, made without a server, and the facts of it.
+
+        With *at_head* its projections are at its head.
+        """
+        if runs not in self._logs:
+            say(f"making a log of {runs:,} events")
+            data_dir = self.work / f"log-{runs}"
+            self._logs[runs] = (data_dir, make_log(data_dir, self.bodies, runs))
+        if at_head and runs not in self._at_head:
+            say(f"bringing the projections to the head of {runs:,} events")
+            bring_to_head(self._logs[runs][0])
+            self._at_head.add(runs)
+        return self._logs[runs]
 
     @property
     def loaded(self) -> list[dict[str, Any]]:

@@ -14,7 +14,7 @@ from eventlog.claims import claimed_hashes
 from eventlog.errors import LogCorrupt, LogDamaged
 from eventlog.event import Place, Recorded
 from eventlog.frame import FRAME_START, BadFrame, decode
-from eventlog.locate import Finder
+from eventlog.locate import Finder, located
 from eventlog.note import Checkpoint, Note
 from eventlog.opening import Identity, opened_checkpoint, read_identity
 from eventlog.posix import PosixDisk
@@ -75,7 +75,10 @@ class Archive:
         if self._tree is None:
             hashes = partial(claimed_hashes, self._disk, Finder(self._disk).place)
             size, root = self.checkpoint.size, self.checkpoint.root
-            self._tree = Tree.open(self._disk, size, hashes, size, root)
+            try:
+                self._tree = Tree.open(self._disk, size, hashes, size, root)
+            except LogDamaged as error:
+                raise located(self._disk, error) from None
         return LogProof(seq, tuple(self._tree.inclusion_proof(seq, self.checkpoint.size)), self.note)
 
     def events(

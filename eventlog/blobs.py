@@ -17,9 +17,12 @@ from pathlib import Path
 from typing import ClassVar
 
 import aiofiles
+import structlog
 from attrs import frozen
 
-from eventlog.errors import EventLogError, LogFull
+from eventlog.errors import PASSING, EventLogError, LogFull, OutOfHandles
+
+logger = structlog.get_logger("eventlog.blobs")
 
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 _CHUNK_BYTES = 1 << 20
@@ -103,12 +106,12 @@ class Blobs:
         Raises:
             BlobTooLarge: there are more than *bytes_max*.
             BlobMismatch: they do not have the digest *expected_sha256*.
-            LogFull: there is no space for them.
+            LogFull, OutOfHandles: there is no space for them, or no file can be opened now.
 
         """
         tmp = self._new_tmp()
         try:
-            with _no_space_is_log_full():
+            with _told_as_ours():
                 blob = await _received(tmp, chunks, bytes_max)
                 if expected_sha256 not in (None, blob.sha256):
                     raise BlobMismatch(str(expected_sha256), blob.sha256)
@@ -122,7 +125,7 @@ class Blobs:
         """Return once *content* is durable under its digest.
 
         Raises:
-            LogFull: there is no space for it.
+            LogFull, OutOfHandles: there is no space for it, or no file can be opened now.
 
         """
         return await asyncio.to_thread(self._put_bytes, content)
@@ -131,7 +134,7 @@ class Blobs:
         blob = StoredBlob(sha256(content).hexdigest(), len(content))
         tmp = self._new_tmp()
         try:
-            with _no_space_is_log_full():
+            with _told_as_ours():
                 tmp.write_bytes(content)
                 self._keep(tmp, blob)
         finally:
@@ -206,12 +209,15 @@ def holds(path: Path, digest: str, size: int) -> bool:
 
 
 @contextmanager
-def _no_space_is_log_full() -> Iterator[None]:
+def _told_as_ours() -> Iterator[None]:
     try:
         yield
     except OSError as error:
+        logger.error("attachment.not_kept", error=str(error))
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             raise LogFull() from error
+        if error.errno in PASSING:
+            raise OutOfHandles() from error
         raise
 
 

@@ -5,10 +5,14 @@ what happened and what to do next. How an error travels (HTTP status, exit
 code) is decided at the edge, never here.
 """
 
+import errno
 from typing import Any, ClassVar
 
 import attrs
 from attrs import frozen
+
+PASSING = (errno.EMFILE, errno.ENFILE, errno.ENOMEM)
+"""What the system says when it cannot open a file now: it passes, and says nothing of the file."""
 
 
 class RunlogError(Exception):
@@ -47,6 +51,21 @@ class LogBusy(EventLogError):
         return (
             "More is waiting to be written than the log takes at once; nothing of this request was "
             f"written. Send it again after {self.retry_after_s} s."
+        )
+
+
+@frozen
+class OutOfHandles(EventLogError):
+    """The process may open no more files, or the system has no memory for it; it passes."""
+
+    code: ClassVar[str] = "LOG_BUSY"
+    retry_after_s: int = 1
+
+    @property
+    def message(self) -> str:
+        return (
+            "A file could not be opened, for too many are open; nothing of this request was written. "
+            f"Send it again after {self.retry_after_s} s; the operator can allow the server more open files."
         )
 
 

@@ -6,12 +6,36 @@ event is one, and the rest is still proven. Where events are gone nothing behind
 
 from collections.abc import Callable
 
-from attrs import define, field
+from attrs import define, field, frozen
 
+from eventlog.clock import time_us
 from eventlog.segment import segment_path
 from eventlog.stretch import Bad, Head, Stretch
 from eventlog.tiles import Edge, Tile
 from eventlog.verdict import Fault
+
+Judge = Callable[[bytes, bytes], bytes | None]
+"""(root of what the frames claim, root of what the events are) -> the one that was signed; None if neither."""
+
+
+@frozen
+class _Split:
+    """Two frames that stand alone with what each says of their batch; the one that follows tells which is wrong."""
+
+    before: tuple[int, Head]
+    """With its segment."""
+    here: tuple[int, Head]
+    is_at_once: bool
+    """Whether their times are those of one batch."""
+
+    def is_before_wrong(self, following: Head | None) -> bool:
+        """Tell whether it is the first of the two, when *following* comes next; None stands for a new batch or the end."""
+        before, here = self.before[1], self.here[1]
+        if following is not None and following.first != following.seq:
+            return (following.first, following.last) == (here.first, here.last)
+        if here.last != here.seq or before.last > here.seq:
+            return here.last == here.seq
+        return self.is_at_once == (before.last <= before.seq)
 
 
 @define
@@ -20,9 +44,9 @@ class Joining:
 
     on_fault: Callable[[Fault, int], None]
     """Hears of each fault, and how many events it stands for."""
-    on_tiles: Callable[[dict[Tile, bytes]], None]
-    """Hears of the tiles that became full."""
-    targets: dict[int, list[Callable[[set[bytes]], bytes | None]]]
+    on_tiles: Callable[[dict[Tile, bytes], dict[Tile, bytes]], None]
+    """Hears of the tiles that became full: those of what the frames claim, and those of what the events are."""
+    targets: dict[int, list[Judge]]
     """By size: who says which of the possible roots there is the right one."""
     next_seq: int = 0
     is_broken: bool = False
@@ -35,10 +59,14 @@ class Joining:
     """Segment, last frame, and how many frames agree with it on its batch."""
     _is_unsure: bool = False
     """Whether the frame before was wrong about its batch, so that the next one is believed."""
+    _split: _Split | None = None
+    _segment_first: int = 0
+    """Where the segment begins, as far as is known: no batch begins before."""
     _last_time: bytes = b""
     _odd: tuple[int, Stretch] | None = None
     """A single frame whose seq does not fit, and its segment."""
-    _unfinished: Fault | None = None
+    _doubts: list[Fault] = field(factory=list)
+    """What is wrong at the end of a segment, unless events are missing there anyway."""
     _waiting: list[tuple[int, Bad]] = field(factory=list)
     """What was no frame since the last good one."""
 
@@ -55,16 +83,17 @@ class Joining:
         else:
             self._join(segment, found)
 
-    def end_of_segment(self, size: int | None) -> Fault | None:
-        """Take the end of a segment, behind which there should be *size* events; return what is unfinished there."""
+    def end_of_segment(self, size: int | None) -> None:
+        """Take the end of a segment, behind which there should be *size* events."""
         if self._odd is not None:
             self._settle_odd(size)
+        self._settle_split(None)
         if self._before is not None and self._before[1].seq < self._before[1].last and not self._is_unsure:
             segment, head, _ = self._before
             what = f"its batch goes to event {head.last}, and the segment ends here"
-            self._unfinished = Fault(what, segment_path(segment), head.offset, head.seq)
+            self._doubts.append(Fault(what, segment_path(segment), head.offset, head.seq))
         self._is_unsure = self._before is not None
-        return self._unfinished
+        self._segment_first = self.next_seq
 
     def _settle_odd(self, following: int | None) -> None:
         """Judge the frame before, whose seq does not fit, by the seq that *following* has."""
@@ -73,7 +102,7 @@ class Joining:
         if following == self.next_seq + 1 and not self._waiting:
             self._fault(segment, odd.first.offset, f"it claims to be event {odd.first.seq}")
             self._is_unsure = True  # its batch is as doubtful as its seq
-            self._before, self._last_time = (segment, odd.last, 1), odd.last_time
+            self._before, self._last_time = (segment, odd.last, 1), odd.last_time or self._last_time
             self._grow(odd, 0)
         elif following == self.next_seq:
             self._count_waiting()
@@ -83,7 +112,9 @@ class Joining:
 
     def _join(self, segment: int, found: Stretch) -> None:
         skip = self.next_seq - found.first.seq
-        self._settle_unfinished(is_gap=skip < 0)
+        for doubt in self.take_doubts():
+            if skip >= 0:
+                self.on_fault(doubt, 1)
         if skip > 0:
             count = min(skip, len(found.hashes))
             self._count_waiting()
@@ -98,19 +129,31 @@ class Joining:
         skip = max(skip, 0)
         if not skip:
             self._check_batch(segment, found)
-            if found.first_time <= self._last_time:
+            if found.first_time and found.first_time <= self._last_time:
                 self._fault(segment, found.first.offset, "its time is not later than that of the event before")
         for bad in found.bad:
             if bad.seq is not None and bad.seq >= self.next_seq:
                 self.on_fault(Fault(bad.reason, segment_path(segment), bad.offset, bad.seq), 1)
-        self._before, self._last_time = (segment, found.last, found.last_batch), found.last_time
+        self._before = (segment, found.last, self._agreeing(segment, found))
+        self._last_time = found.last_time or self._last_time
         self._grow(found, skip)
 
-    def _settle_unfinished(self, *, is_gap: bool) -> None:
-        """A batch that did not end with its segment is a fault of its own, unless what it lacks is missing anyway."""
-        if self._unfinished is not None and not is_gap:
-            self.on_fault(self._unfinished, 1)
-        self._unfinished = None
+    def _agreeing(self, segment: int, found: Stretch) -> int:
+        """Return how many frames agree with the last one of a stretch, those before the stretch among them."""
+        count = found.last_batch
+        if self._before is None or self._before[0] != segment or count < len(found.hashes):
+            return count
+        _, before, agreeing = self._before
+        return count + agreeing * ((before.first, before.last) == (found.last.first, found.last.last))
+
+    def doubt(self, fault: Fault) -> None:
+        """Take a *fault* at the end of a segment, which is none of its own if events turn out to be missing there."""
+        self._doubts.append(fault)
+
+    def take_doubts(self) -> list[Fault]:
+        """Return what was not settled at the end of all."""
+        doubts, self._doubts = self._doubts, []
+        return doubts
 
     def take_waiting(self) -> list[tuple[int, Bad]]:
         """Return what was no frame at the end of all."""
@@ -138,18 +181,19 @@ class Joining:
         if claimed != actual and self._actual is None:
             self._actual = self.edge
         self.edge, full = self.edge.grown(claimed)
+        full_of_actual = full
         if self._actual is not None:
-            self._actual, full = self._actual.grown(actual)
-        self.on_tiles(full)
+            self._actual, full_of_actual = self._actual.grown(actual)
+        self.on_tiles(full, full_of_actual)
 
     def _compare(self) -> None:
-        edges = {edge.frontier.root: edge for edge in (self._actual, self.edge) if edge is not None}
+        claimed, actual = self.edge, self._actual or self.edge
         for judge in self.targets.get(self.next_seq, ()):
-            right = judge({*edges})
+            right = judge(claimed.frontier.root, actual.frontier.root)
             if right is None:  # nothing behind this can be proven by a root again
                 self.is_broken = True
                 return
-            self.edge, self._actual = edges[right], None
+            self.edge, self._actual = (claimed if right == claimed.frontier.root else actual), None
 
     def _count_missing(self, segment: int, found: Stretch) -> None:
         missing = found.first.seq - self.next_seq
@@ -170,23 +214,31 @@ class Joining:
     def _check_batch(self, segment: int, found: Stretch) -> None:
         """Compare the batch of a stretch's first frame with that of the frame before it."""
         here = found.first
+        self._settle_split(here)
         is_unsure, self._is_unsure = self._is_unsure, False
         if is_unsure or self._before is None:
-            if (
-                here.first != here.seq and (self._before is None or self._before[0] != segment)
-            ) or here.last < here.seq:
+            if not self._segment_first <= here.first <= here.seq <= here.last:
                 self._batch_fault(segment, here)
             return
         where, before, agreeing = self._before
         if here.continues(before):
             return
         # Of two frames that contradict each other the one is wrong that no other frame agrees with.
-        is_possible = here.first <= here.seq <= here.last
-        ends_well = here.last == here.seq and here.first in (here.seq, before.first)
-        if is_possible and agreeing == 1 and (found.first_batch > 1 or ends_well):
+        if agreeing > 1 or not here.first <= here.seq <= here.last:
+            self._batch_fault(segment, here)
+        elif found.first_batch > 1:
             self._batch_fault(where, before)
         else:
-            self._batch_fault(segment, here)
+            is_at_once = _is_at_once(self._last_time, found.first_time)
+            self._split = _Split((where, before), (segment, here), is_at_once)
+            if len(found.hashes) > 1:
+                self._settle_split(None)
+
+    def _settle_split(self, following: Head | None) -> None:
+        """Blame one of two frames that contradict each other, now that the one that follows is known."""
+        if self._split is not None:
+            split, self._split = self._split, None
+            self._batch_fault(*(split.before if split.is_before_wrong(following) else split.here))
 
     def _batch_fault(self, segment: int, head: Head) -> None:
         what = f"it claims to be of the batch from {head.first} to {head.last}, and its neighbours deny it"
@@ -195,3 +247,11 @@ class Joining:
 
     def _fault(self, segment: int, offset: int, what: str, count: int = 1) -> None:
         self.on_fault(Fault(what, segment_path(segment), offset, self.next_seq), count)
+
+
+def _is_at_once(before: bytes, after: bytes) -> bool:
+    """Tell whether a time follows another as those in one batch do; between two batches an fsync takes longer."""
+    try:
+        return time_us(after.decode()) == time_us(before.decode()) + 1
+    except ValueError:
+        return False

@@ -1,14 +1,26 @@
 """Finding an event without an index: seqs rise with the bytes of a segment, so a few reads halve the way to it."""
 
 import re
+from contextlib import suppress
+
+from attrs import evolve
 
 from eventlog.disk import Disk
-from eventlog.errors import LogCorrupt
+from eventlog.errors import LogCorrupt, LogDamaged
 from eventlog.event import Place
 from eventlog.segment import SEGMENTS, segment_name, segment_numbers, segment_path
 
 _READ_BYTES = 1 << 20
 _START = re.compile(rb'(?:^|\n)\{"seq":(0|[1-9][0-9]{0,18}),"first":')
+
+
+def located(disk: Disk, error: LogDamaged) -> LogDamaged:
+    """Return *error* with the place of its event, where it has none and the event can be found."""
+    with suppress(LogCorrupt):
+        if not error.segment:
+            at = Finder(disk).place(error.seq)
+            return evolve(error, segment=segment_name(at.segment), offset=at.offset)
+    return error
 
 
 class Finder:

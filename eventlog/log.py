@@ -19,7 +19,7 @@ from eventlog.batch import Appended, Batch, Expected
 from eventlog.clock import Clock, SystemClock, uuid7
 from eventlog.commit import Limits
 from eventlog.disk import Disk
-from eventlog.errors import LogCorrupt, LogHalted
+from eventlog.errors import PASSING, LogCorrupt, LogHalted, OutOfHandles
 from eventlog.event import Draft, IdempotencyKey, Origin, Place, Recorded, draft
 from eventlog.frame import BadFrame, decode
 from eventlog.index import Index, KeyUse
@@ -171,6 +171,7 @@ class Log:
 
         Raises:
             LogCorrupt: its stored bytes do not match its hash, or are another event's.
+            OutOfHandles: no file can be opened now.
 
         """
         try:
@@ -178,6 +179,8 @@ class Log:
             if frame.seq != seq:
                 raise BadFrame(f"it is event {frame.seq}")
         except (BadFrame, OSError) as error:
+            if isinstance(error, OSError) and error.errno in PASSING:
+                raise OutOfHandles() from error  # it says nothing of the event
             raise self._found_corrupt(seq, place, str(error)) from None
         return Recorded(seq, frame.hash, frame.event, place)
 

@@ -20,6 +20,7 @@ from eventlog.errors import LogDamaged
 from eventlog.event import Place, Recorded
 from eventlog.frame import BadFrame, decode
 from eventlog.index import Index, KeyUse
+from eventlog.locate import located
 from eventlog.note import Checkpoint
 from eventlog.opening import check_source, read_identity
 from eventlog.recovery import End, Survey, check_known, rewrite, save_torn, survey
@@ -41,13 +42,16 @@ def recover(disk: Disk, index: Index, clock: Clock, signer: Signer, signed: Chec
     """
     segments = segment_numbers(disk.names(SEGMENTS))
     known = index.end()
-    check_known(disk, segments, index.segment_ends(), known)
+    check_known(disk, segments, index.segment_ends(), known, index.place)
     places = _Places(index.place, signed.size)
     found = survey(disk, segments, known, places.note)
     _check_signed(disk, found.end, signed)
     size = found.end.next_seq
     _check_last(disk, places.of(size - 1))
-    tree = Tree.open(disk, size, partial(claimed_hashes, disk, places.of), signed.size, signed.root)
+    try:
+        tree = Tree.open(disk, size, partial(claimed_hashes, disk, places.of), signed.size, signed.root)
+    except LogDamaged as error:
+        raise located(disk, error) from None
     segments = _repaired(disk, clock, segments, found, places.of(signed.size) if signed.size < size else None)
     _index_beyond(disk, index, segments, known)
     places.forget()
@@ -88,7 +92,7 @@ def _check_signed(disk: Disk, end: End, signed: Checkpoint) -> None:
         LogDamaged: it does.
 
     """
-    place = (segment_name(end.segment) if end.segment else "", end.offset, end.next_seq)
+    place = (segment_name(end.segment) if end.segment else f"{SEGMENTS}/ (none is there)", end.offset, end.next_seq)
     if end.next_seq < signed.size:
         raise LogDamaged(
             f"its good events end at {end.next_seq}, and its checkpoint is signed for {signed.size}", *place

@@ -43,13 +43,18 @@ def parts_of(segments: Sequence[tuple[int, int]]) -> Iterator[Part]:
             yield Part(segment, start, min(start + PART_BYTES, size), size)
 
 
+def processes_for(size: int) -> int:
+    """Return how many processes read segments of *size* bytes in all."""
+    return 1 if size < PROCESSES_FROM_BYTES else os.cpu_count() or 1
+
+
 def read_parts(
     root: Path, segments: Sequence[tuple[int, int]], naming: Naming | None, source: bytes
 ) -> Iterator[tuple[Part, list[Stretch | Bad]]]:
     """Yield each part with what it holds, in order; *source* is what each event is to have (see `is_of_source`)."""
     read = partial(read_part, root, naming=naming, source=source)
-    processes = os.cpu_count() or 1
-    if processes == 1 or sum(size for _, size in segments) < PROCESSES_FROM_BYTES:
+    processes = processes_for(sum(size for _, size in segments))
+    if processes == 1:
         for part in parts_of(segments):
             yield part, read(part)
         return

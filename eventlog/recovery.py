@@ -5,12 +5,14 @@ that a later batch was whole once (a good frame behind, a later segment, an inde
 more) makes it corruption, and then nothing is touched.
 """
 
+from bisect import bisect_right
 from collections.abc import Callable, Iterator
 
 from attrs import frozen
 
 from eventlog.disk import Disk
 from eventlog.errors import LogDamaged
+from eventlog.event import Place
 from eventlog.frame import FRAME_START, BadFrame, decode
 from eventlog.segment import BatchScan, Placed, segment_name, segment_path
 
@@ -44,20 +46,41 @@ class Survey:
     torn: TornTail | None
 
 
-def check_known(disk: Disk, segments: list[int], known_ends: dict[int, int], known: End) -> None:
-    """Refuse if the disk holds less than the index (which holds only fsynced events) knows.
+def check_known(
+    disk: Disk, segments: list[int], known_ends: dict[int, int], known: End, place: Callable[[int], Place | None]
+) -> None:
+    """Refuse if the disk holds less than the index (which holds only fsynced events, each at its *place*) knows.
 
     Raises:
-        LogDamaged: a segment is gone or shorter than it was.
+        LogDamaged: a segment is gone or shorter than it was; it names the first event that is not whole any more.
 
     """
     for number, end in sorted(known_ends.items()):
         size = disk.size(segment_path(number)) if number in segments else None
         if size is None:
-            raise LogDamaged("a segment is gone that held events", segment_name(number), 0, known.next_seq)
-        if size < end:
+            what = "a segment is gone that held events"
+        elif size < end:
             what = f"a segment is {size} bytes long, and held {end}"
-            raise LogDamaged(what, segment_name(number), size, known.next_seq)
+        else:
+            continue
+        seq, offset = _first_beyond(number, size or 0, known.next_seq, place)
+        raise LogDamaged(what, segment_name(number), offset, seq)
+
+
+def _first_beyond(segment: int, size: int, count: int, place: Callable[[int], Place | None]) -> tuple[int, int]:
+    """Return seq and offset of the first of *count* events that ends beyond the first *size* bytes of a segment."""
+
+    def found(seq: int) -> Place:
+        at = place(seq)
+        assert at is not None, "the index has no gaps"
+        return at
+
+    seq = bisect_right(range(count), (segment, size), key=lambda seq: _end(found(seq)))
+    return seq, found(seq).offset
+
+
+def _end(place: Place) -> tuple[int, int]:
+    return place.segment, place.offset + place.length
 
 
 def survey(
@@ -83,14 +106,15 @@ def survey(
         end = End(scan.next_seq, number, scan.good_end)
         content_end = _content_end(disk, number, scan.good_end)
         if scan.good_end < content_end:
-            _refuse_unless_torn(disk, segments, end, scan.fault)
+            _refuse_unless_torn(disk, segments, end, scan)
             return Survey(end, TornTail(number, scan.good_end, content_end - scan.good_end))
     return Survey(end, None)
 
 
-def _refuse_unless_torn(disk: Disk, segments: list[int], end: End, fault: str | None) -> None:
+def _refuse_unless_torn(disk: Disk, segments: list[int], end: End, scan: BatchScan) -> None:
     assert end.segment is not None
-    place = (segment_name(end.segment), end.offset, end.next_seq)
+    fault, (seq, offset) = scan.fault, scan.fault_at
+    place = (segment_name(end.segment), offset, seq)
     if end.segment != segments[-1]:
         raise LogDamaged(f"a frame is damaged ({fault or 'it is cut off'}) and a later segment follows", *place)
     if _good_frame_behind(disk, end):

@@ -8,12 +8,14 @@ import re
 
 from attrs import define, field, frozen
 
+from eventlog.errors import LogDamaged
 from eventlog.event import Place
 from eventlog.frame import BadFrame, Frame, decode
 
 SEGMENTS = "log/segments"
 PART_MAX = 9999
 
+_COMPRESSED = ".zst"
 _NAME = re.compile(r"(\d{4})-(\d\d)-(\d\d)\.(\d{4})\.jsonl", re.ASCII)
 
 
@@ -34,9 +36,31 @@ def segment_number(name: str) -> int | None:
     return int("".join(found.groups())) if found else None
 
 
+@frozen
+class SegmentCompressed(LogDamaged):
+    """A segment is there only compressed, so that its events cannot be found by their offsets."""
+
+    @property
+    def message(self) -> str:
+        return (
+            f"The log cannot be read: segment {self.segment} is there only as {self.segment}.zst. Nothing was changed. Run "
+            f"`zstd -d --rm {self.segment}.zst` in {SEGMENTS}, then try again."
+        )
+
+
 def segment_numbers(names: list[str]) -> list[int]:
-    """Return the numbers of those *names* that are segments, in log order."""
-    return sorted(number for name in names if (number := segment_number(name)) is not None)
+    """Return the numbers of those *names* that are segments, in log order.
+
+    Raises:
+        SegmentCompressed: one is there only compressed; left out it would look like lost events.
+
+    """
+    numbers = sorted(number for name in names if (number := segment_number(name)) is not None)
+    for name in names:
+        plain = name.removesuffix(_COMPRESSED)
+        if plain != name and segment_number(plain) is not None and plain not in names:
+            raise SegmentCompressed("a segment is compressed", plain)
+    return numbers
 
 
 def segment_for(day: int, current: int | None, current_bytes: int, batch_bytes: int, bytes_max: int) -> int:

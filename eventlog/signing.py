@@ -20,6 +20,10 @@ ED25519 = 0x01
 COSIGNATURE = 0x04
 """The type byte of a witness's key, which signs the time and the checkpoint (cosignature/v1)."""
 
+_COSIGNATURE_BYTES = 8 + 64
+_SECONDS_MAX = 253_402_300_799
+"""The last second of the year 9999."""
+
 DASH = "\u2014 "
 _SECRET = "PRIVATE+KEY+"  # noqa: S105 (the word that begins the text of any signing key)
 
@@ -170,6 +174,12 @@ class Signer:
 def cosigned_at(signature: Signature) -> int:
     """Return the seconds since 1970, UTC, that a cosignature which fits tells."""
     return int.from_bytes(signature.value[:8], "big")
+
+
+def time_of(signature: Signature) -> int | None:
+    """Return the seconds that a line by an unknown key would tell if it were a cosignature; None if it cannot be one."""
+    seconds = cosigned_at(signature)
+    return seconds if len(signature.value) == _COSIGNATURE_BYTES and seconds <= _SECONDS_MAX else None
 
 
 def encode_base64(data: bytes) -> str:

@@ -29,7 +29,7 @@ def strays(disk: Disk, segments: Sequence[int], size: int, *, is_live: bool) -> 
         if name not in seals and not (is_live and segment_number(f"{name}.jsonl")):
             yield _unknown(f"{CHECKPOINTS}/{name}")
     for name in _names(disk, "log/torn"):
-        if not _TORN.fullmatch(name):
+        if not (_TORN.fullmatch(name) and _is_file(disk, f"log/torn/{name}")):
             yield _unknown(f"log/torn/{name}")
     yield from _stray_tiles(disk, FOLDER, size, is_live=is_live)
 
@@ -42,16 +42,22 @@ def _stray_tiles(disk: Disk, folder: str, size: int, *, is_live: bool) -> Iterat
             if not (is_live or tile.is_in(size)) or tile.path.count(".p/"):
                 yield _unknown(path)
             continue
-        try:
-            disk.size(path)
-        except IsADirectoryError:
-            yield from _stray_tiles(disk, path, size, is_live=is_live)
-        else:
+        if _is_file(disk, path):
             yield _unknown(path)
+        else:
+            yield from _stray_tiles(disk, path, size, is_live=is_live)
 
 
 def _names(disk: Disk, folder: str) -> list[str]:
-    return [name for name in disk.names(folder) if not name.endswith(DRAFT)]
+    return [name for name in disk.names(folder) if not (name.endswith(DRAFT) and _is_file(disk, f"{folder}/{name}"))]
+
+
+def _is_file(disk: Disk, path: str) -> bool:
+    try:
+        disk.size(path)
+    except IsADirectoryError:
+        return False
+    return True
 
 
 def _unknown(path: str) -> Fault:

@@ -10,6 +10,8 @@ from hashlib import sha256
 
 from attrs import define, field, frozen
 
+from eventlog.frame import FRAME_START
+
 _FRAME = re.compile(
     rb'\{"seq":(0|[1-9][0-9]{0,18}),"first":(0|[1-9][0-9]{0,18}),"last":(0|[1-9][0-9]{0,18}),'
     rb'"hash":"([0-9a-f]{64})","event":\{'
@@ -21,6 +23,8 @@ _TIME_WITHIN = 512
 _HEAD = b'{"seq":%d,"first":%d,"last":%d,"hash":"'
 _FRAMED = re.compile(rb'[0-9a-f]{64}","event":\{')
 _TO_EVENT = 64 + len('","event":')
+_HIDDEN_WITHIN = 1 << 20
+"""Frames are looked for in no longer a line: each one that is found there has the rest of it read once more."""
 _SOURCE = b',"source":"'
 
 
@@ -81,7 +85,9 @@ class Stretch:
     hashes: list[bytes] = field(factory=list)
     """What the frames claim, in hex."""
     first_time: bytes = b""
+    """The time of the first event; empty if that is not what its frame claims, for then nothing it says is believed."""
     last_time: bytes = b""
+    """The time of the last event that is."""
     first_batch: int = 0
     """How many frames agree with the first one on their batch."""
     bad: list[Bad] = field(factory=list)
@@ -98,14 +104,16 @@ def stretches(
     data: bytes, start: int, offset: int, end: int, day: bytes, naming: Naming | None, source: bytes
 ) -> Iterator[Stretch | Bad]:
     """Yield the lines of *data* from its byte *start*; it lies at *offset* of its segment, and they begin before *end*."""
-    limit = min(end - offset, len(data))
+    # To the end of the last line that begins before: a frame that follows a lost newline begins inside a line.
+    limit = data.find(b"\n", end - offset - 1) + 1 or len(data)
     while start < limit:
         stretch, start = _stretch(data, start, limit, offset, day, naming, source)
         if stretch is not None:
             yield stretch
             continue
         newline = data.find(b"\n", start)
-        rest = data[start : newline + 1] if newline >= 0 else data[start:]
+        hidden = _hidden(data, start + 1, newline)
+        rest = data[start:hidden] if hidden else data[start : newline + 1 or len(data)]
         is_padding = newline < 0 and not rest.strip(b"\0")
         yield Bad(offset + start, "it is no frame", None, is_padding, newline < 0)
         start += len(rest)
@@ -129,10 +137,11 @@ def _stretch(
         newline = find(b"\n", hash_at)
         event, digest = data[hash_at + _TO_EVENT : newline - 1], data[hash_at : hash_at + 64]
         time_at = event.rfind(_TIME, -_TIME_WITHIN) + len(_TIME)
-        time = event[time_at : time_at + _TIME_BYTES]
+        time, end = event[time_at : time_at + _TIME_BYTES], newline + 1
         if sha256(event).hexdigest().encode() != digest:
-            actual = sha256(event).digest()
-            found.bad.append(Bad(base + at, "its bytes do not match its hash", seq, actual=actual))
+            bad, end = _mismatch(data, hash_at, newline, base + at, seq)
+            found.bad.append(bad)
+            time = before
         elif time <= before:
             found.bad.append(Bad(base + at, "its time is not later than that of the event before", seq))
         elif time[:10] != day:
@@ -142,8 +151,9 @@ def _stretch(
         elif naming is not None and event.endswith(naming.suffix):
             _name(found, seq, base + at, event, naming)
         hashes.append(digest)
-        found.first_time = found.first_time or time
-        before, end = time, newline + 1
+        if len(hashes) == 1:
+            found.first_time = time
+        before = time
         if end < limit:
             begins = seq == last
             expected = _HEAD % ((seq + 1,) * 3 if begins else (seq + 1, first, last))
@@ -163,6 +173,26 @@ def _stretch(
         found.first_batch = found.first_batch or len(hashes)
         found.last_time, found.last = before, Head(seq, first, last, base + at)
         return found, end
+
+
+def _mismatch(data: bytes, hash_at: int, newline: int, offset: int, seq: int) -> tuple[Bad, int]:
+    """Return what is bad of an event that does not match its hash, and where the next line begins."""
+    event_at = hash_at + _TO_EVENT
+    hidden = _hidden(data, event_at, newline)
+    if not hidden:
+        actual = sha256(data[event_at : newline - 1]).digest()
+        return Bad(offset, "its bytes do not match its hash", seq, actual=actual), newline + 1
+    event_end = max(event_at, data.rfind(b"}}", event_at, hidden) + 1)
+    actual = sha256(data[event_at:event_end]).digest()
+    return Bad(offset, "its line does not end where the next one begins", seq, actual=actual), hidden
+
+
+def _hidden(data: bytes, start: int, newline: int) -> int:
+    """Return where a frame begins inside the line that ends at *newline*, for the one before lost its own; 0 if none does."""
+    if not start < newline < start + _HIDDEN_WITHIN:
+        return 0
+    found = FRAME_START.search(data, start, newline)
+    return found.start() if found else 0
 
 
 def _head(data: bytes, start: int, base: int) -> tuple[Head, int] | None:

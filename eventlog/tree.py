@@ -78,7 +78,8 @@ class Tree:
         """Return the tree of the log's first *size* events, at the cost of its right edge.
 
         Raises:
-            LogDamaged: the events do not lead to the root that was signed; nothing was changed.
+            LogDamaged: the events do not lead to the root that was signed; nothing was changed. Its seq is the first
+                one that may be another, and its segment empty.
 
         """
         if size < signed_size:
@@ -90,9 +91,11 @@ class Tree:
                 tree._start(size, believed)
                 if tree._leads_to(signed_root, signed_size):
                     return tree
+            first = tree._first_doubtful(signed_size)
         except LogCorrupt as error:
             raise LogDamaged("an event's hash cannot be read", error.segment, error.offset, error.seq) from None
-        raise LogDamaged(f"the events do not lead to the root of the checkpoint of size {signed_size}")
+        what = f"the events do not lead to the root of the checkpoint of size {signed_size}, from {first} on"
+        raise LogDamaged(what, seq=first)
 
     @property
     def size(self) -> int:
@@ -193,6 +196,17 @@ class Tree:
             return self.root(size) == root
         except TreeDamaged:  # wrong tiles of which the edge was made contradict one another
             return False
+
+    def _first_doubtful(self, size: int) -> int:
+        """Return the first event that a stored tile tells otherwise, or the first of those behind the last full tile."""
+        full = nodes_in(0, size) // TILE_WIDTH
+        for number in range(full):
+            first = number * TILE_WIDTH
+            leaves = map(leaf_hash, self._event_hashes(first, first + TILE_WIDTH))
+            for seq, (stored, leaf) in enumerate(zip(self._stored(Tile(0, number)), leaves, strict=False), first):
+                if stored != leaf:
+                    return seq
+        return min(full * TILE_WIDTH, size - 1)
 
     def _node(self, level: int, index: int) -> bytes:
         """Return the hash of a whole node, from the tile in which it lies."""

@@ -111,7 +111,7 @@ def _verified(disk: Disk, index: Index, size: int, before: Checkpoint) -> Fronti
 
     """
     segments = segment_numbers(disk.names(SEGMENTS))
-    check_known(disk, segments, index.segment_ends(), index.end())
+    check_known(disk, segments, index.segment_ends(), index.end(), index.place)
     frontiers = {target: Frontier() for target in (before.size, size)}
 
     def take(placed: list[Placed]) -> None:

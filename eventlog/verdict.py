@@ -5,6 +5,7 @@ from typing import Any
 from attrs import asdict, define, field, frozen
 
 FAULTS_MAX = 100
+SEQS_MAX = 100_000
 NOTES_MAX = 100
 
 
@@ -47,6 +48,8 @@ class Verdict:
     key: str = ""
     is_self_consistent_only: bool = True
     """Whether the key came from the log itself."""
+    _bad_seqs: set[int] = field(factory=set)
+    """The bad events so far, up to `SEQS_MAX`: one that is bad in two ways counts once."""
 
     @property
     def is_good(self) -> bool:
@@ -54,8 +57,11 @@ class Verdict:
         return not self.bad
 
     def add(self, fault: Fault, count: int = 1) -> None:
-        """Count a fault."""
-        self.bad += count
+        """Count a fault, which stands for *count* events or files."""
+        if fault.seq not in self._bad_seqs:
+            self.bad += count
+        if fault.seq is not None and len(self._bad_seqs) < SEQS_MAX:
+            self._bad_seqs.add(fault.seq)
         if len(self.faults) < FAULTS_MAX:
             self.faults.append(fault)
         first = self.first_bad
@@ -69,4 +75,4 @@ class Verdict:
 
     def as_json(self) -> dict[str, Any]:
         """Return it as `--json` prints it."""
-        return {"ok": self.is_good, **asdict(self)}
+        return {"ok": self.is_good, **asdict(self, filter=lambda attribute, _: not attribute.name.startswith("_"))}

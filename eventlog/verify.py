@@ -6,7 +6,7 @@ Any changed, missing, added or swapped byte below the checkpoint is found, and t
 
 import os
 from collections.abc import Callable
-from contextlib import closing, suppress
+from contextlib import closing
 from functools import partial
 from itertools import pairwise
 from pathlib import Path
@@ -14,10 +14,9 @@ from pathlib import Path
 from attrs import define, field
 
 from eventlog.blobs import blob_path, holds
-from eventlog.claims import claimed_hashes
 from eventlog.disk import Disk
 from eventlog.errors import LogCorrupt, LogDamaged
-from eventlog.joining import Joining
+from eventlog.joining import Joining, Judge
 from eventlog.locate import Finder
 from eventlog.lock import is_held
 from eventlog.note import Checkpoint, NoteRefused, open_checkpoint
@@ -27,10 +26,9 @@ from eventlog.posix import PosixDisk
 from eventlog.seals import CHECKPOINT, first_seq, read_seal, seal_path, sealed_segments
 from eventlog.segment import SEGMENTS, segment_numbers, segment_path
 from eventlog.signing import Verifier, encode_base64
+from eventlog.stored_tiles import StoredTiles
 from eventlog.strays import strays
 from eventlog.stretch import Bad, Naming, Stretch
-from eventlog.tiles import ENTRIES, TILE_WIDTH, Tile, entries_of
-from eventlog.tree import TILE_BYTES_MAX, tile_path
 from eventlog.verdict import Fault, Verdict
 from eventlog.whole import read_whole
 
@@ -74,14 +72,15 @@ class _Verification:
     _is_live: bool = False
     """Whether the writer lock was held when the reading began, or when it ended."""
     _identity: Identity | None = None
+    _is_from_before: bool = False
+    """Whether nothing was ever signed, as in a log from before there were keys."""
     _signed: Checkpoint | None = None
     _sealed: list[int] = field(factory=list)
     """The segments that had a seal when the reading began."""
     _seals: dict[int, Checkpoint] = field(factory=dict)
     _segments: list[int] = field(factory=list)
     _joining: Joining = field(init=False)
-    _differing: list[Tile] = field(factory=list)
-    """Tiles on disk that are not those of the events; whose fault that is shows at the next signed root."""
+    _tiles: StoredTiles = field(init=False)
     _agreed: int = 0
     """The size up to which a signed root proved the events."""
     _good_blobs: set[str] = field(factory=set)
@@ -92,21 +91,29 @@ class _Verification:
         self._segments = segment_numbers(self._disk.names(SEGMENTS))
         sizes = [(each, self._disk.size(segment_path(each)) or 0) for each in self._segments]
         self._read_seals()
-        self._joining = Joining(self.verdict.add, self._compare_tiles, self._targets())
+        self._tiles = StoredTiles(self._disk)
+        self._joining = Joining(self.verdict.add, self._tiles.compare, self._targets())
         self._read_events(sizes)
         self._is_live = self._is_live or is_held(self._data_dir)
         self._judge_end()
         self._judge_seals()
         for fault in strays(self._disk, self._segments, self._joining.next_seq, is_live=self._is_live):
             self.verdict.add(fault)
+        self.verdict.tiles_missing = self._tiles.missing
         return self.verdict
 
     def _read_identity(self) -> None:
         """Read `log.json` and the checkpoint, before anything that may grow."""
-        data = read_whole(self._disk, LOG_JSON, _BYTES_MAX) or b""
         key = self._key
         try:
+            data = read_whole(self._disk, LOG_JSON, _BYTES_MAX)
+            if data is None:
+                raise LogDamaged(
+                    "it is gone, and with it which log this is and the key that checks it: restore it from a backup"
+                )
             self._identity = parse_identity(data)
+            if not self._identity.vkey:
+                raise LogDamaged(self._why_no_key())
             own = self._identity.verifier
             if not is_as_written(self._identity, data):
                 self.verdict.add(Fault("it is not as it was written", LOG_JSON))
@@ -126,6 +133,12 @@ class _Verification:
         self.verdict.signed, self.verdict.origin = self._signed.size, self._signed.origin
         self.verdict.root = encode_base64(self._signed.root)
 
+    def _why_no_key(self) -> str:
+        self._is_from_before = self._disk.size(CHECKPOINT) is None and not sealed_segments(self._disk)
+        if self._is_from_before:
+            return "it names no key, for the log is from before there were keys: `runlog serve` signs it when it opens it next"
+        return "it names no key, but a checkpoint or seals are there: the key was taken out of it; restore it from a backup"
+
     def _read_seals(self) -> None:
         self._sealed = sealed_segments(self._disk)
         for segment in self._sealed:
@@ -141,7 +154,7 @@ class _Verification:
     def _judge_seals(self) -> None:
         """Judge which seals were there; of a live log the newest come when the checkpoint does."""
         for segment, following in pairwise(self._segments):
-            if segment in self._sealed:
+            if segment in self._sealed or self._is_from_before:
                 continue
             if self._is_live and (following == self._segments[-1] or self._ends_above(following)):
                 self.verdict.note(f"{seal_path(segment)} is not there yet.")
@@ -156,9 +169,9 @@ class _Verification:
         end = first_seq(self._disk, following)
         return self._signed is not None and end is not None and end > self._signed.size
 
-    def _targets(self) -> dict[int, list[Callable[[set[bytes]], bytes | None]]]:
+    def _targets(self) -> dict[int, list[Judge]]:
         """Return which root is to be compared at which size."""
-        targets: dict[int, list[Callable[[set[bytes]], bytes | None]]] = {}
+        targets: dict[int, list[Judge]] = {}
         for segment, seal in self._seals.items():
             targets.setdefault(seal.size, []).append(partial(self._compare_root, seal, seal_path(segment)))
         if self._signed is not None and self._signed.size:
@@ -202,56 +215,55 @@ class _Verification:
         self._joining.end_of_segment(seal.size if seal else None)
         if seal is not None and seal.size != self._joining.next_seq and not self._joining.is_broken:
             what = f"it is signed for {seal.size} events, and its segment ends at {self._joining.next_seq}"
-            self.verdict.add(Fault(what, seal_path(segment)))
+            self._joining.doubt(Fault(what, seal_path(segment)))
 
     def _judge_end(self) -> None:
         """Judge what lies at the end of the newest segment, and whether all is there that was signed."""
         joining, signed = self._joining, self._signed.size if self._signed else 0
         newest = self._segments[-1] if self._segments else 0
-        unfinished = joining.end_of_segment(signed)
+        joining.end_of_segment(signed)
+        doubts, waiting = joining.take_doubts(), [(at, bad) for at, bad in joining.take_waiting() if not bad.is_padding]
         if joining.next_seq < signed:
             where = segment_path(newest) if newest else SEGMENTS
             end = self._disk.size(where) if newest else None
-            waiting = [bad for _, bad in joining.take_waiting() if not bad.is_padding]
-            what = waiting[0].reason if waiting else "the log ends here"
-            offset = waiting[0].offset if waiting else end
+            what, offset = (waiting[0][1].reason, waiting[0][1].offset) if waiting else ("the log ends here", end)
             missing = signed - joining.next_seq
             what = f"{what}; the checkpoint is signed for {signed} events"
             self.verdict.add(Fault(what, where, offset, joining.next_seq), max(missing, len(waiting)))
-        elif unfinished is not None and (unfinished.seq or 0) < signed:
-            self.verdict.add(unfinished)
-        elif unfinished is not None:
-            self._above(unfinished.what, unfinished.path, unfinished.offset, unfinished.seq)
-        for segment, bad in joining.take_waiting():
-            if not bad.is_padding:
-                self._above(bad.reason, segment_path(segment), bad.offset, joining.next_seq)
+            waiting = []
+            doubts = []
+        for doubt in doubts:
+            if doubt.seq is None or doubt.seq < signed:
+                self.verdict.add(doubt)
+            elif not waiting:  # it is for what waits that the batch is not whole
+                self._above(doubt)
+        for segment, bad in waiting:
+            self._above(Fault(bad.reason, segment_path(segment), bad.offset, joining.next_seq))
         self.verdict.events = joining.next_seq
         self.verdict.unsigned_tail = max(0, joining.next_seq - signed)
         if not joining.is_broken and joining.next_seq >= signed and not self.verdict.bad:
-            self._blame_tiles()
+            self._blame_tiles(is_actual=False)
 
-    def _above(self, what: str, path: str, offset: int | None, seq: int | None) -> None:
+    def _above(self, fault: Fault) -> None:
         """Report what is not whole above the checkpoint: of a live log the last batch may be on its way."""
-        fault = Fault(what, path, offset, seq)
         if self._is_live:
             self.verdict.note(f"Above the checkpoint, while the log is written: {fault.in_words}.")
         else:
             self.verdict.add(fault)
 
-    def _compare_root(self, signed: Checkpoint, path: str, roots: set[bytes]) -> bytes | None:
-        """Return the one of the possible *roots* that was signed; if none was, find out which events were changed."""
-        if signed.root in roots:
+    def _compare_root(self, signed: Checkpoint, path: str, claimed: bytes, actual: bytes) -> bytes | None:
+        """Return the one of two possible roots that was signed; if none was, find out which events were changed."""
+        if signed.root in (claimed, actual):
             self._agreed = signed.size
-            self._blame_tiles()
+            self._blame_tiles(is_actual=signed.root != claimed)
             return signed.root
-        suspects = self._suspects(signed.size)
+        suspects = self._tiles.suspects(signed.size)
         for seq in suspects:
             self.verdict.add(self._changed(seq, "its bytes and its hash were changed together"))
         if not suspects and not self._is_known_bad(self._agreed, signed.size):
             last = signed.size - 1
             what = f"one or more of the events from {self._agreed} to {last} were changed with their hashes: the root of {path} is another"
             self.verdict.add(self._changed(self._agreed, what))
-        self._differing.clear()
         return None
 
     def _is_known_bad(self, first: int, end: int) -> bool:
@@ -264,38 +276,10 @@ class _Verification:
             return Fault(what, f"{SEGMENTS}/{error.segment}", error.offset, seq)
         return Fault(what, segment_path(place.segment), place.offset, seq)
 
-    def _suspects(self, size: int) -> list[int]:
-        """Return the events that a stored bundle, which others may have forgotten to change, tells otherwise."""
-        found: list[int] = []
-        for tile in self._differing:
-            if tile.level == ENTRIES:
-                stored = entries_of(self._stored(tile) or b"")
-                first = tile.number * TILE_WIDTH
-                here = self._claimed(first, len(stored))
-                found += [first + i for i, (a, b) in enumerate(zip(stored, here, strict=False)) if a != b]
-        return [seq for seq in found if seq < size]
-
-    def _claimed(self, first: int, count: int) -> list[bytes]:
-        with suppress(LogCorrupt):
-            return claimed_hashes(self._disk, Finder(self._disk).place, first, first + count)
-        return []
-
-    def _compare_tiles(self, full: dict[Tile, bytes]) -> None:
-        for tile, data in full.items():
-            stored = self._stored(tile)
-            if stored is None:
-                self.verdict.tiles_missing += 1
-            elif stored != data:
-                self._differing.append(tile)
-
-    def _stored(self, tile: Tile) -> bytes | None:
-        return read_whole(self._disk, tile_path(tile), TILE_BYTES_MAX)
-
-    def _blame_tiles(self) -> None:
+    def _blame_tiles(self, *, is_actual: bool) -> None:
         """The events are those that were signed, so the tiles that differ from them are wrong."""
-        for tile in self._differing:
-            self.verdict.add(Fault("it is not the tile of the events", tile_path(tile)))
-        self._differing.clear()
+        for path in self._tiles.wrong(is_actual=is_actual):
+            self.verdict.add(Fault("it is not the tile of the events", path))
 
     def _check_blob(self, segment: int, stretch: Stretch, seq: int, digest: str, size: int) -> None:
         if self._attachments_dir is None or digest in self._good_blobs:

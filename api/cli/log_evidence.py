@@ -1,6 +1,6 @@
 """`runlog log info | verify | prove | check-proof`: what the log has signed, whether it holds, and proofs of it.
 
-None of them takes a lock or writes into the data directory; all work beside a server.
+None of them takes a lock, nor writes into the data directory unless asked to; all work beside a server.
 """
 
 from pathlib import Path
@@ -55,9 +55,10 @@ def info(data_dir: str | None, as_json: bool) -> int:
 
 @click.command(epilog="Example: runlog log verify --data-dir var")
 @click.option("--key", "vkey", metavar="VKEY", help="The log's key, as it was published (see `runlog log info`).")
+@click.option("--record", is_flag=True, help="Keep the outcome in the data directory, for the page /rmos/log to tell.")
 @data_dir_option
 @json_option
-def verify(vkey: str | None, data_dir: str | None, as_json: bool) -> int:
+def verify(vkey: str | None, record: bool, data_dir: str | None, as_json: bool) -> int:
     """Check every byte of the log against what was signed, and every attachment that it names.
 
     Works beside a server too. The first bad event is named, the rest counted; the exit code is 1 if
@@ -65,20 +66,36 @@ def verify(vkey: str | None, data_dir: str | None, as_json: bool) -> int:
     """
     from api.cli.progress import bar
     from api.evidence.named import NAMING
+    from eventlog.clock import SystemClock, time_text
     from eventlog.verify import segment_bytes
     from eventlog.verify import verify as verify_log
-    from projections.standing import require_log
+    from projections.standing import LogMissing
 
     key = _key(vkey) if vkey is not None else None
     settings = settings_of(data_dir)
-    require_log(settings.data_dir)
+    if not _was_log(settings.data_dir):
+        raise LogMissing(str(settings.data_dir))
+    began = time_text(SystemClock().now_us())
     with bar("Verifying", segment_bytes(settings.data_dir), "bytes") as on_progress:
         verdict = verify_log(settings.data_dir, settings.attachments_dir, NAMING, key=key, on_progress=on_progress)
+    if record:
+        _record(settings.data_dir, began, verdict)
     if as_json:
         echo_json(verdict.as_json())
     else:
         _print(verdict)
     return 0 if verdict.is_good else 1
+
+
+def _record(data_dir: Path, began: str, verdict: "Verdict") -> None:
+    """Keep the outcome; where it cannot be kept, it is told nevertheless."""
+    from api.evidence.verified import Verified
+    from eventlog.clock import SystemClock, time_text
+
+    try:
+        Verified(began, time_text(SystemClock().now_us()), verdict.as_json()).keep(data_dir)
+    except OSError as error:
+        click.echo(f"runlog: the outcome could not be kept: {error.strerror}", err=True)
 
 
 @click.command(epilog="Example: runlog log prove --run run_0123456789ab -o proofs")
@@ -126,11 +143,18 @@ def prove(run_id: str, folder: Path, data_dir: str | None, as_json: bool) -> int
 @click.command("check-proof", epilog="Example: runlog log check-proof proofs/17.tlog-proof --key VKEY")
 @click.argument("file", metavar="FILE", type=click.Path(exists=True, dir_okay=False, path_type=Path))
 @click.option("--key", "vkey", metavar="VKEY", required=True, help="The log's key, as it was published.")
+@click.option(
+    "--witness",
+    "witness_vkeys",
+    metavar="VKEY",
+    multiple=True,
+    help="The key of a witness that must have cosigned the checkpoint; may be repeated.",
+)
 @json_option
-def check_proof(file: Path, vkey: str, as_json: bool) -> int:
+def check_proof(file: Path, vkey: str, witness_vkeys: tuple[str, ...], as_json: bool) -> int:
     """Check <seq>.tlog-proof with the <seq>.event.json beside it; no server and no data directory are needed.
 
-    The exit code is 1 if the log did not sign that this event stands at this place.
+    The exit code is 1 if the log did not sign that this event stands at this place, or a --witness did not cosign it.
     """
     from hashlib import sha256
 
@@ -138,7 +162,7 @@ def check_proof(file: Path, vkey: str, as_json: bool) -> int:
     from eventlog.note import NoteRefused
     from eventlog.proof_text import LogProof
 
-    key = _key(vkey)
+    key, witnesses = _key(vkey), [_witness_key(each) for each in witness_vkeys]
     event_path = file.with_name(f"{file.name.removesuffix('.tlog-proof')}.event.json")
     if not event_path.is_file():
         raise click.UsageError(f"There is no {event_path.name} beside {file.name}: the proof is of that file's bytes.")
@@ -147,16 +171,37 @@ def check_proof(file: Path, vkey: str, as_json: bool) -> int:
     try:
         proof = LogProof.parse(file.read_bytes())
         checkpoint = proof.verify(sha256(event).digest(), key)
+        for witness in witnesses:
+            proof.note.signed_by((witness,))
     except (NoteRefused, ProofRefused) as error:
         return _told({"ok": False, **facts, "reason": error.reason}, f"NOT PROVEN: {error.reason}.", as_json)
     facts |= {"seq": proof.index, "size": checkpoint.size, "origin": checkpoint.origin}
+    facts["also_signed_by"] = [each.name for each in proof.note.signatures if not key.made(each)]
+    facts["cosignatures"] = _cosignatures(proof, key, witnesses)
     words = f"Proven: these bytes are event {proof.index} of {checkpoint.origin}, among the first {checkpoint.size}."
-    return _told({"ok": True, **facts, **_witnessed(proof, key)}, words, as_json)
+    return _told({"ok": True, **facts}, "\n".join([words, *map(_in_words, facts["cosignatures"])]), as_json)
 
 
-def _witnessed(proof: "LogProof", key: "Verifier") -> dict[str, Any]:
-    """Return whose other lines the checkpoint carries; they are not checked here."""
-    return {"also_signed_by": [each.name for each in proof.note.signatures if not key.made(each)]}
+def _cosignatures(proof: "LogProof", key: "Verifier", witnesses: "list[Verifier]") -> list[dict[str, Any]]:
+    """Return who else signed the checkpoint, when, and whether that was checked: only with a key that was given."""
+    from datetime import UTC, datetime
+
+    from eventlog.signing import time_of
+
+    found = []
+    for each in proof.note.signatures:
+        if not key.made(each):
+            seconds = time_of(each)
+            time = None if seconds is None else f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%dT%H:%M:%SZ}"
+            found.append({"name": each.name, "time": time, "checked": any(one.made(each) for one in witnesses)})
+    return found
+
+
+def _in_words(cosignature: dict[str, Any]) -> str:
+    name, time = cosignature["name"], cosignature["time"] or "no time"
+    if cosignature["checked"]:
+        return f"Cosigned by {name} at {time}."
+    return f"Not checked: a line of {name}, which tells {time}. Give the key of that witness with --witness."
 
 
 def _told(facts: dict[str, Any], words: str, as_json: bool) -> int:
@@ -185,12 +230,20 @@ def opened(settings: Settings) -> "Archive":
 
     """
     from eventlog.archive import Archive
+    from eventlog.errors import LogDamaged
     from projections.standing import LogMissing
 
     archive = Archive.open(settings.data_dir)
+    if archive is None and _was_log(settings.data_dir):
+        raise LogDamaged("log/log.json is gone, but other files of a log are there")
     if archive is None:
         raise LogMissing(str(settings.data_dir))
     return archive
+
+
+def _was_log(data_dir: Path) -> bool:
+    """Tell whether a log is or was in *data_dir*: without its `log.json` it is a damaged one."""
+    return any((data_dir / "log" / name).exists() for name in ("log.json", "checkpoint", "segments"))
 
 
 def echo_json(facts: dict[str, Any]) -> None:
@@ -200,13 +253,22 @@ def echo_json(facts: dict[str, Any]) -> None:
     click.echo(json.dumps(facts))
 
 
-def _key(vkey: str) -> "Verifier":
+def _key(vkey: str, option: str = "--key") -> "Verifier":
     from eventlog.signing import KeyRefused, Verifier
 
     try:
         return Verifier.parse(vkey.strip())
     except KeyRefused as error:
-        raise click.BadParameter(error.message, param_hint="--key") from None
+        raise click.BadParameter(error.message, param_hint=option) from None
+
+
+def _witness_key(vkey: str) -> "Verifier":
+    from eventlog.signing import COSIGNATURE
+
+    key = _key(vkey, "--witness")
+    if key.kind != COSIGNATURE:
+        raise click.BadParameter("This is the key of a log, not of a witness.", param_hint="--witness")
+    return key
 
 
 def _print(verdict: "Verdict") -> None:

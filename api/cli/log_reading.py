@@ -93,9 +93,9 @@ def export(
 @json_option
 def tail(follow: bool, lines: int, data_dir: str | None, as_json: bool) -> int:
     """Print the newest signed events, oldest first; with -f go on with what comes."""
-    from contextlib import closing
+    from contextlib import closing, suppress
 
-    with closing(opened(settings_of(data_dir))) as archive:
+    with closing(opened(settings_of(data_dir))) as archive, suppress(KeyboardInterrupt):  # a person ended it
         at = max(0, archive.checkpoint.size - lines)
         while True:
             if at < archive.checkpoint.size:
@@ -106,6 +106,7 @@ def tail(follow: bool, lines: int, data_dir: str | None, as_json: bool) -> int:
                 return 0
             time.sleep(_POLL_S)
             archive.refresh()
+    return 0
 
 
 def _line(recorded: "Recorded", as_json: bool) -> str:

@@ -39,6 +39,8 @@ class Trouble:
     reason: str
     is_split: bool = False
     """Whether it saw another history of this log."""
+    known_size: int | None = None
+    """How many events it signed, where that is more than there are here."""
 
 
 @define
@@ -74,6 +76,24 @@ class Witnesses:
         """What is wrong with those that do not sign, in words."""
         return [one.in_words for one in self._standings if one.trouble is not None]
 
+    @property
+    def standings(self) -> Sequence[Standing]:
+        """How each of them stands."""
+        return self._standings
+
+    async def heard(self) -> list[Standing]:
+        """Ask each once, all at the same time; return how they stand then."""
+        if not self._standings:
+            return []
+        import aiohttp
+
+        published = self._notary.published
+        limit = aiohttp.ClientTimeout(total=ASKED_MAX_S)
+        async with aiohttp.ClientSession(timeout=limit) as session, asyncio.TaskGroup() as group:
+            for standing in self._standings:
+                group.create_task(self._ask(session, standing, published))
+        return self._standings
+
     def start(self) -> None:
         """Begin to ask."""
         if self._standings:
@@ -101,11 +121,15 @@ class Witnesses:
             is_done = standing.is_heard and not standing.trouble and standing.witness.has_signed(published.note)
             if is_done or published.size == 0:
                 published = await self._notary.newer(published)
-            signed = await self._signed(session, standing, published)
-            trouble = signed if isinstance(signed, Trouble) else await self._kept(published, signed)
-            _note(standing, published, trouble)
-            pause_s = later(pause_s) if trouble else 0.0
+            await self._ask(session, standing, published)
+            pause_s = later(pause_s) if standing.trouble else 0.0
             await asyncio.sleep(pause_s)
+
+    async def _ask(self, session: "aiohttp.ClientSession", standing: Standing, published: Published) -> None:
+        """Ask for a line under *published*, and note what came of it."""
+        signed = await self._signed(session, standing, published)
+        trouble = signed if isinstance(signed, Trouble) else await self._kept(published, signed)
+        _note(standing, published, trouble)
 
     async def _signed(
         self, session: "aiohttp.ClientSession", standing: Standing, published: Published
@@ -170,7 +194,7 @@ def answered(
         told = _size(answer)
         if told is not None and told > published.size:
             what = f"it signed {told} events of this log, which has {published.size}: an older copy was restored, or two go on"
-            return Trouble(what, is_split=True)
+            return Trouble(what, is_split=True, known_size=told)
         return Trouble(f"it signed other events as the first {old} of this log: there are two histories", is_split=True)
     if status == HTTPStatus.UNPROCESSABLE_ENTITY:
         what = f"what it signed, {old} events, is not the beginning of these {published.size}: there are two histories"

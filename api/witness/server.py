@@ -15,8 +15,9 @@ import orjson
 import structlog
 from aiohttp import web
 
+from api.http.listening import CannotListen
 from api.http.protocol import Runner
-from api.http.serve import CannotListen, listen_for_signals
+from api.http.serve import listen_for_signals
 from api.witness.judging import Logs, NotSigned, OldSizeConflict, OriginUnknown, SplitView, SubmissionRefused
 from api.witness.ledger import Ledger
 from eventlog.errors import RunlogError
@@ -57,7 +58,7 @@ async def run(data_dir: Path, logs: Logs, host: str, port: int, *, as_json: bool
         try:
             await web.TCPSite(runner, host, port).start()
         except OSError as error:
-            raise CannotListen(host, port, error.strerror or str(error)) from None
+            raise CannotListen(f"{host}:{port}", error.strerror or str(error)) from None
         shown = f"[{host}]" if ":" in host else host
         _tell(f"http://{shown}:{runner.addresses[0][1]}", ledger.vkey, data_dir, as_json=as_json)
         await stop.wait()

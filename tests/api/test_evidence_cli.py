@@ -1,18 +1,30 @@
 """`runlog log …`: evidence as an operator takes it out of the log, beside a running server, and as an auditor checks it."""
 
+import asyncio
 import csv
 import json
+import signal
 import subprocess
 import sys
 import time
 import zipfile
 from datetime import UTC, datetime, timedelta
+from functools import partial
+from hashlib import sha256
 from pathlib import Path
 
 import pytest
 
+from api.cli.__main__ import main
+from eventlog.batch import Stream
+from eventlog.event import Origin
+from eventlog.log import Log
+from eventlog.merkle import leaf_hash
+from eventlog.note import Note, signed_checkpoint
+from eventlog.proof_text import LogProof
+from eventlog.signing import COSIGNATURE, Signer
 from tests.commands import everything_under, runlog
-from tests.server import NOBODY, ROOT, Server, digest, until
+from tests.server import NOBODY, ROOT, Server, clean_environment, digest, until
 
 GCODE = b"G0 X0\n" * 50_000
 
@@ -79,6 +91,14 @@ def test_verify_names_the_first_bad_event_and_a_changed_attachment(own_server: S
     assert (first["seq"], first["offset"], first["path"]) == (1, offset, f"log/segments/{segment.name}")
     assert f"byte {offset}, seq 1" in runlog("log", "verify", "--data-dir", own_server.data_dir).out
     segment.write_bytes(content)
+    log_json = own_server.data_dir / "log" / "log.json"
+    told = log_json.read_bytes()
+    log_json.unlink()
+    ended = runlog("log", "verify", "--data-dir", own_server.data_dir)
+    assert (ended.code, "log/log.json: it is gone" in ended.out) == (1, True)
+    ended = runlog("log", "info", "--data-dir", own_server.data_dir)
+    assert (ended.code, "log/log.json is gone" in ended.err) == (3, True)
+    log_json.write_bytes(told)
     name = digest(b"content")
     blob = own_server.data_dir / "attachments" / name[:2] / name[2:4] / name
     blob.chmod(0o600)
@@ -111,6 +131,35 @@ def test_a_proof_is_written_and_checked_without_the_log(server: Server, run: str
     assert runlog("log", "check-proof", proof, "--key", key).code == 2
     assert runlog("log", "prove", "--run", NOBODY, "-o", tmp_path / "none", "--data-dir", server.data_dir).code == 3
     assert not (tmp_path / "none").exists()
+
+
+def test_a_proof_tells_who_cosigned_its_checkpoint_and_when_and_a_witness_can_be_demanded(tmp_path: Path, capsys):
+    log = Signer("log.example/a", bytes(32))
+    first, second, absent = (Signer(f"w.example/{n}", bytes([n]) * 32, COSIGNATURE) for n in (1, 2, 3))
+    (tmp_path / "0.event.json").write_bytes(b"{}")
+    note = signed_checkpoint(log, 1, leaf_hash(sha256(b"{}").digest()))
+    lines = (*note.signatures, first.cosign(note.text, 1_767_589_636), second.cosign(note.text, 2**63))
+    path = tmp_path / "0.tlog-proof"
+    path.write_bytes(LogProof(0, (), Note(note.text, lines)).data)
+
+    def checked(*options: str) -> tuple[int, str]:
+        code = main(["log", "check-proof", str(path), "--key", log.verifier.vkey, *options])
+        return code, capsys.readouterr().out
+
+    code, told = checked("--witness", first.verifier.vkey)
+    assert (code, "Cosigned by w.example/1 at 2026-01-05T05:07:16Z." in told) == (0, True)
+    assert "Not checked: a line of w.example/2, which tells no time." in told
+    code, told = checked("--json")
+    assert json.loads(told)["cosignatures"] == [
+        {"name": "w.example/1", "time": "2026-01-05T05:07:16Z", "checked": False},
+        {"name": "w.example/2", "time": None, "checked": False},
+    ]
+    code, told = checked("--witness", first.verifier.vkey, "--witness", absent.verifier.vkey)
+    assert (code, "NOT PROVEN" in told, absent.verifier.vkey in told) == (1, True, True)
+    forged = first.cosign("other\n", 1_767_589_636)
+    path.write_bytes(LogProof(0, (), Note(note.text, (*note.signatures, forged))).data)
+    assert checked("--witness", first.verifier.vkey)[0] == 1
+    assert checked("--witness", log.verifier.vkey)[0] == 2
 
 
 def unpacked(target: Path, folder: Path) -> Path:
@@ -183,6 +232,36 @@ def test_exported_evidence_of_days_has_all_their_events_and_is_the_same_each_tim
         assert ended.code == 2, wrong
 
 
+async def make_log(folder: Path, count: int) -> None:
+    log, origin = Log.open(folder), Origin("cli")
+    for start in range(0, count, 500):
+        names = [f"run_{number:012x}" for number in range(start, start + 500)]
+        drafts = [log.draft("t.v1", name, {"pad": name * 500}, origin) for name in names]
+        await asyncio.gather(*(log.begin([one], Stream.ABSENT, origin) for one in drafts))
+    await log.close()
+
+
+def exported_in_mb(data_dir: Path, count: int) -> float:
+    """Export all *count* events of a log in a process of its own; return the most memory that it took."""
+    code = (
+        "import resource, sys; from api.cli.__main__ import main; code = main(sys.argv[1:]); "
+        "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss); sys.exit(code)"
+    )
+    options = ["--from", "2020-01-01", "--to", "2100-01-01", "-o", data_dir / "evidence.zip", "--data-dir", data_dir]
+    command = [sys.executable, "-c", code, "log", "export", *map(str, options), "--json"]
+    ended = subprocess.run(command, cwd=ROOT, env=clean_environment(), capture_output=True, text=True, timeout=300)
+    told, peak_kb = ended.stdout.splitlines()
+    assert (ended.returncode, json.loads(told)["events"]) == (0, count)
+    return int(peak_kb) / 1024
+
+
+async def test_the_memory_of_an_export_does_not_grow_with_its_range(tmp_path: Path):
+    for name, count in (("small", 500), ("large", 5000)):
+        await make_log(tmp_path / name, count)
+    grown_mb = exported_in_mb(tmp_path / "large", 5000) - exported_in_mb(tmp_path / "small", 500)
+    assert grown_mb < 36, "what is read at once, of the 40 MB that the large log has more"
+
+
 @pytest.mark.usefixtures("run")
 def test_tail_prints_the_newest_events_and_goes_on_with_what_comes(server: Server, tmp_path: Path):
     ended = runlog("log", "tail", "-n", "2", "--data-dir", server.data_dir, "--json")
@@ -190,7 +269,8 @@ def test_tail_prints_the_newest_events_and_goes_on_with_what_comes(server: Serve
     assert len(seqs) == 2
     assert len(runlog("log", "tail", "--data-dir", server.data_dir, "-n", "1").out.splitlines()) == 1
     out = tmp_path / "out"
-    with out.open("wb") as file:
+    errors = tmp_path / "errors"
+    with out.open("wb") as file, errors.open("wb") as stderr:
         command = [
             sys.executable,
             "-u",
@@ -204,7 +284,9 @@ def test_tail_prints_the_newest_events_and_goes_on_with_what_comes(server: Serve
             "--data-dir",
             str(server.data_dir),
         ]
-        following = subprocess.Popen(command, cwd=ROOT, stdout=file, stderr=subprocess.DEVNULL)
+        # Whoever runs the tests in the background may have it ignore what Ctrl-C sends.
+        restored = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
+        following = subprocess.Popen(command, cwd=ROOT, stdout=file, stderr=stderr, preexec_fn=restored)
         try:
             until(
                 lambda: server.create() and time.sleep(0.2) is None and out.read_bytes().count(b"\n") > 1,
@@ -212,8 +294,9 @@ def test_tail_prints_the_newest_events_and_goes_on_with_what_comes(server: Serve
                 60,
             )
         finally:
-            following.terminate()
-            following.wait(20)
+            following.send_signal(signal.SIGINT)
+            assert following.wait(60) == 0
+    assert errors.read_bytes() == b""
 
 
 def test_where_there_is_no_log_nothing_is_made(tmp_path: Path):

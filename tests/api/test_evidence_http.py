@@ -1,6 +1,9 @@
 """What a server proves: whoever has its key checks it with nothing of the server's."""
 
 import base64
+import contextlib
+import json
+from pathlib import Path
 
 import pytest
 
@@ -61,12 +64,65 @@ def test_two_checkpoints_are_proven_consistent(server: Server, verifier: Verifie
 
 @pytest.mark.parametrize(
     "query",
-    [{}, {"from": 1}, {"from": -1, "to": 1}, {"from": 1, "to": 10**9}, {"from": "x", "to": 1}, {"from": 2, "to": 1}],
+    [
+        {},
+        {"from": 1},
+        {"from": -1, "to": 1},
+        {"from": 1, "to": 10**9},
+        {"from": "x", "to": 1},
+        {"from": 2, "to": 1},
+        {"from": "01", "to": 1},
+        {"from": "\u0660", "to": 1},
+        {"from": 0, "to": "9" * 5000},
+    ],
 )
 def test_a_consistency_proof_between_sizes_that_were_not_published_is_refused(server: Server, query):
     for _ in range(2):
         server.get(f"/runs/{server.create()['run_id']}/proof")
     refused(server.get("/log/proof/consistency", query=query), 422, "VALIDATION_ERROR")
+
+
+def test_a_size_above_the_published_one_is_refused_with_the_published_one(server: Server, verifier: Verifier):
+    server.get(f"/runs/{server.create()['run_id']}/proof")
+    problem = refused(server.get("/log/proof/consistency?from=0&to=100000"), 422, "VALIDATION_ERROR")
+    size = open_checkpoint(server.get("/log/checkpoint").body, verifier).size
+    assert problem["errors"] == [
+        {"path": "?to", "message": f"must not be above {size}, the size that was published last"}
+    ]
+
+
+def test_a_withdrawn_run_is_still_proven(server: Server, verifier: Verifier):
+    run_id = server.create()["run_id"]
+    withdrawn = server.post(f"/admin/runs/{run_id}/withdraw", {"reason": "measured with the wrong tool"})
+    assert withdrawn.status == 200
+    events = server.get(f"/runs/{run_id}/proof").json["events"]
+    types = []
+    for one in events:
+        LogProof.parse(one["proof"].encode()).verify(bytes.fromhex(one["hash"]), verifier)
+        types.append(json.loads(base64.b64decode(one["event_base64"]))["type"])
+    assert types == ["rmos.run.created.v1", "rmos.run.withdrawn.v1"]
+
+
+def made(folder: Path) -> bool:
+    """Make *folder*, unless something of its name is there."""
+    with contextlib.suppress(FileExistsError):
+        folder.mkdir()
+        return True
+    return False
+
+
+def test_a_run_that_no_checkpoint_covers_has_no_proof_yet_and_it_is_told_what_is_signed(server: Server):
+    in_the_way = server.data_dir / "log" / "checkpoint.tmp"
+    until(lambda: made(in_the_way), "nothing is being signed")
+    try:
+        run = server.create()
+        answer = server.get(f"/runs/{run['run_id']}/proof")
+        problem = refused(answer, 503, "CHECKPOINT_BEHIND")
+        assert problem["size"] == run["log"]["seq"] + 1 > problem["signed_size"]
+        assert answer.headers["Retry-After"] == "1"
+    finally:
+        in_the_way.rmdir()
+    until(lambda: server.get(f"/runs/{run['run_id']}/proof").status == 200, "it is signed after all", 60)
 
 
 def test_the_tiles_are_those_of_the_tree_and_only_full_ones_are_kept_for_ever(server: Server, verifier: Verifier):

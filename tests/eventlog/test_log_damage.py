@@ -192,7 +192,8 @@ async def test_a_segment_that_is_gone_keeps_the_log_shut(tmp_path, gone):
     path = segments(tmp_path)[gone]
     content = path.read_bytes()
     path.unlink()
-    assert refuses_to_open(tmp_path, "a segment is gone").segment == path.name
+    error = refuses_to_open(tmp_path, "a segment is gone")
+    assert (error.segment, error.offset, error.seq) == (path.name, 0, gone)
     if gone < 2:
         lose_index(tmp_path)
         refuses_to_open(tmp_path, "damaged")
@@ -203,8 +204,35 @@ async def test_a_segment_that_is_gone_keeps_the_log_shut(tmp_path, gone):
 async def test_a_segment_that_is_shorter_than_the_index_knows_keeps_the_log_shut(tmp_path):
     await make(tmp_path, "a", "b")
     (path,) = segments(tmp_path)
-    write(path, path.read_bytes().splitlines(True)[0])
-    refuses_to_open(tmp_path, "and held")
+    first = path.read_bytes().splitlines(True)[0]
+    write(path, first)
+    error = refuses_to_open(tmp_path, "and held")
+    assert (error.segment, error.offset, error.seq) == (path.name, len(first), 1)
+
+
+async def test_events_changed_together_with_their_hashes_keep_the_log_shut_and_the_first_doubtful_one_is_named(
+    tmp_path,
+):
+    log = Log.open(tmp_path)
+    await add(log, *"abcdefgh" * 40)
+    await log.close()
+    (path,) = segments(tmp_path)
+    lines = path.read_bytes().splitlines(True)
+    place, named = sum(map(len, lines[:256])), sum(map(len, lines[:300]))
+    lines[300] = encode(300, 0, 319, decode(lines[300]).event.replace(b'"name":"', b'"name":"x'))[1]
+    write(path, b"".join(lines))
+    error = refuses_to_open(tmp_path, "do not lead to the root of the checkpoint of size 320, from 256 on")
+    assert (error.segment, error.offset, error.seq) == (path.name, place, 256)
+    lose_index(tmp_path)
+    assert refuses_to_open(tmp_path, "do not lead to the root").offset == place < named
+
+
+async def test_a_log_of_which_every_segment_and_the_index_are_gone_stays_shut_and_says_where_it_looked(tmp_path):
+    await make(tmp_path, "a", "b")
+    (path,) = segments(tmp_path)
+    path.unlink()
+    lose_index(tmp_path)
+    assert "log/segments/ (none is there), byte 0, seq 0" in refuses_to_open(tmp_path, "signed for 2").message
 
 
 @pytest.mark.parametrize("index", ["kept", "deleted"])

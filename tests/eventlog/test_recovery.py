@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 
 from eventlog import recovery
 from eventlog.errors import LogDamaged
+from eventlog.event import Place
 from eventlog.frame import encode
 from eventlog.memory import MemoryDisk
 from eventlog.recovery import End, Survey, TornTail, check_known, rewrite, save_torn, survey
@@ -126,10 +127,10 @@ def test_a_frame_is_found_wherever_the_pieces_read_from_the_disk_end(shift, chun
 
 
 def test_damage_that_a_later_segment_follows_is_damage_however_it_looks():
-    for tail in (b"x", batch(2, 2)[:-1], batch(2, 3).splitlines(True)[0]):
+    for tail, seq in ((b"x", 2), (batch(2, 2)[:-1], 2), (batch(2, 3).splitlines(True)[0], 3)):
         with pytest.raises(LogDamaged, match="a later segment follows") as caught:
             surveyed(batch(0, 1) + tail, batch(2, 2))
-        assert (caught.value.segment, caught.value.seq) == ("2026-01-05.0000.jsonl", 2)
+        assert (caught.value.segment, caught.value.seq) == ("2026-01-05.0000.jsonl", seq)
 
 
 @pytest.mark.usefixtures("chunk_bytes")
@@ -139,14 +140,19 @@ def test_nuls_after_the_last_frame_are_padding():
     assert surveyed(b"\0" * 300) == (Survey(End(0, FIRST, 0), None), [])
 
 
-def test_a_disk_that_holds_less_than_the_index_knows_is_damaged():
-    disk = holding(b"x" * 10, b"y" * 5)
-    check_known(disk, [FIRST, SECOND], {FIRST: 10, SECOND: 4}, End(7, SECOND, 4))
-    with pytest.raises(LogDamaged, match="9 bytes long, and held 10"):
-        check_known(holding(b"x" * 9, b"y" * 5), [FIRST, SECOND], {FIRST: 10, SECOND: 4}, End(7, SECOND, 4))
-    with pytest.raises(LogDamaged, match="is gone that held events") as caught:
-        check_known(disk, [FIRST], {FIRST: 10, SECOND: 4}, End(7, SECOND, 4))
-    assert (caught.value.segment, caught.value.seq) == ("2026-01-05.0001.jsonl", 7)
+def test_a_disk_that_holds_less_than_the_index_knows_is_damaged_and_the_first_lost_event_is_named():
+    places = [Place(FIRST, 0, 4), Place(FIRST, 4, 6), Place(SECOND, 0, 2), Place(SECOND, 2, 2)].__getitem__
+    known, ends = End(4, SECOND, 4), {FIRST: 10, SECOND: 4}
+    check_known(holding(b"x" * 10, b"y" * 5), [FIRST, SECOND], ends, known, places)
+    for files, segments, what, expected in (
+        ((b"x" * 9, b"y" * 5), [FIRST, SECOND], "9 bytes long, and held 10", ("2026-01-05.0000.jsonl", 4, 1)),
+        ((b"x" * 10, b"y" * 3), [FIRST, SECOND], "3 bytes long, and held 4", ("2026-01-05.0001.jsonl", 2, 3)),
+        ((b"x" * 10, b"y" * 5), [FIRST], "is gone that held events", ("2026-01-05.0001.jsonl", 0, 2)),
+        ((b"x" * 10, b"y" * 5), [SECOND], "is gone that held events", ("2026-01-05.0000.jsonl", 0, 0)),
+    ):
+        with pytest.raises(LogDamaged, match=what) as caught:
+            check_known(holding(*files), segments, ends, known, places)
+        assert (caught.value.segment, caught.value.offset, caught.value.seq) == expected
 
 
 @pytest.mark.usefixtures("chunk_bytes")

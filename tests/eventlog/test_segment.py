@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from eventlog.event import Place
 from eventlog.frame import encode
-from eventlog.segment import BatchScan, segment_for, segment_name, segment_numbers, segment_path
+from eventlog.segment import BatchScan, SegmentCompressed, segment_for, segment_name, segment_numbers, segment_path
 
 SEGMENT = 202601050000
 
@@ -34,10 +34,12 @@ def test_numbers_sort_as_their_names_do_and_come_back_from_them(numbers):
 
 def test_only_names_of_segments_are_segments():
     strange = [
-        *("2026-01-05.0000.jsonl.zst", "2026-01-05.0000.json", "x2026-01-05.0000.jsonl", "2026-01-05.00000.jsonl"),
+        *("2026-01-05.0001.jsonl.zst", "2026-01-05.0000.json", "x2026-01-05.0000.jsonl", "2026-01-05.00000.jsonl"),
         *("2026-1-5.0000.jsonl", "\u0662026-01-05.0000.jsonl", "2026-01-05.0000.jsonl\n", ""),
     ]
     assert segment_numbers([*strange, "2026-01-05.0001.jsonl"]) == [202601050001]
+    with pytest.raises(SegmentCompressed, match="`zstd -d --rm 2026-01-05.0001.jsonl.zst`"):
+        segment_numbers(strange)
 
 
 @pytest.mark.parametrize(
