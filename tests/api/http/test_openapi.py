@@ -1,0 +1,126 @@
+"""/openapi.json tells of every route and error, no more and no less; and what is served is as it says."""
+
+import json
+import re
+from typing import Any
+
+import pytest
+from jsonschema import Draft202012Validator
+from openapi_spec_validator import OpenAPIV31SpecValidator
+
+from api.http.app import ROUTES
+from api.http.openapi.document import OPERATIONS, document_of, is_page, template
+from api.http.problems import STATUSES
+from tests.server import BASE, NOBODY, Server, refused
+
+DOCUMENT: dict[str, Any] = json.loads(json.dumps(document_of(ROUTES)))
+SERVED = [f"{method} {template(path)}" for method, path, _ in ROUTES if not is_page(path)]
+DIGEST = "0" * 64
+
+
+def shape(name: str) -> Draft202012Validator:
+    """A check against a shape of the document."""
+    return Draft202012Validator(
+        {"$ref": f"#/components/schemas/{name}", "components": DOCUMENT["components"]},
+        format_checker=Draft202012Validator.FORMAT_CHECKER,
+    )
+
+
+def operation(key: str) -> dict[str, Any]:
+    method, _, path = key.partition(" ")
+    found: dict[str, Any] = DOCUMENT["paths"][path][method.lower()]
+    return found
+
+
+def names(key: str, where: str) -> set[str]:
+    return {each["name"] for each in operation(key).get("parameters", ()) if each["in"] == where}
+
+
+def target(key: str) -> str:
+    """The path of an operation, with something in the place of its parts."""
+    path = key.partition(" ")[2]
+    parts = {"run_id": NOBODY, "a": NOBODY, "b": NOBODY, "sha256": DIGEST, "name": "catalog", "path": "0/000"}
+    return path.format(**parts)
+
+
+def test_it_is_valid_by_the_specification() -> None:
+    OpenAPIV31SpecValidator(DOCUMENT).validate()
+
+
+def test_what_is_served_is_the_document_of_the_routes(server: Server) -> None:
+    answer = server.request("GET", "/openapi.json")
+    assert answer.headers.get_content_type() == "application/json"
+    assert answer.json == DOCUMENT
+    again = server.request("GET", "/openapi.json", headers={"If-None-Match": answer.headers["ETag"]})
+    assert (again.status, again.body) == (304, b"")
+
+
+def test_every_route_is_told_and_nothing_else() -> None:
+    told = {f"{method.upper()} {path}" for path, methods in DOCUMENT["paths"].items() for method in methods}
+    assert told == {f"{method} {template(path)}" for method, path, _ in ROUTES}
+    assert set(OPERATIONS) == set(SERVED)
+
+
+def test_every_error_is_told_with_its_status_and_an_example() -> None:
+    told: dict[str, int] = {}
+    for methods in DOCUMENT["paths"].values():
+        for one in methods.values():
+            for status, answer in one["responses"].items():
+                content = answer.get("content", {}).get("application/json", {})
+                for code, example in content.get("examples", {}).items():
+                    assert example == {"$ref": f"#/components/examples/{code}"}
+                    told[code] = STATUSES[code] if status == "default" else int(status)
+    # No operation answers that it is none.
+    assert told == {code: status for code, status in STATUSES.items() if code != "METHOD_NOT_ALLOWED"}
+    assert set(DOCUMENT["components"]["examples"]) == set(STATUSES)
+
+
+@pytest.mark.parametrize("code", STATUSES)
+def test_the_example_of_an_error_is_such_an_error(code: str) -> None:
+    example = DOCUMENT["components"]["examples"][code]["value"]
+    shape("Problem").validate(example)
+    assert example["error"] == code
+
+
+def test_every_shape_is_one_and_is_used() -> None:
+    schemas = DOCUMENT["components"]["schemas"]
+    for schema in schemas.values():
+        Draft202012Validator.check_schema(schema)
+    used = set(re.findall(r'"#/components/schemas/(\w+)"', json.dumps(DOCUMENT)))
+    assert used == set(schemas)
+
+
+def test_every_operation_has_a_name_of_its_own_and_a_tag_that_is_told() -> None:
+    found = [one for methods in DOCUMENT["paths"].values() for one in methods.values()]
+    ids = [one["operationId"] for one in found]
+    assert len(ids) == len(set(ids))
+    assert {one["tags"][0] for one in found} == {tag["name"] for tag in DOCUMENT["tags"]}
+
+
+@pytest.mark.parametrize("key", SERVED)
+def test_an_operation_has_the_parameters_that_its_route_takes(key: str, server: Server) -> None:
+    assert names(key, "path") == set(re.findall(r"\{(\w+)\}", key))
+    method = key.partition(" ")[0]
+    forms = operation(key).get("requestBody", {}).get("content", {})
+    content = b"{}" if method == "POST" else None
+    headers = {"Content-Type": next(iter(forms), "application/json")} if content else {}
+    answer = server.request(method, f"{target(key)}?Zq9=1", content, headers)
+    if key in ("GET /healthz", "GET /readyz", "GET /metrics"):
+        assert (answer.status, names(key, "query")) == (200, set())  # whoever watches may add what it likes
+        return
+    errors = {one["path"]: one["message"] for one in refused(answer, 422, "VALIDATION_ERROR")["errors"]}
+    taken = errors["?Zq9"].rpartition("it takes ")[2].split(", ")
+    assert names(key, "query") == set(taken) - {"none"}
+
+
+@pytest.mark.parametrize("key", [key for key in SERVED if "requestBody" in operation(key)])
+def test_the_example_of_a_body_is_such_a_body_and_is_taken(key: str, server: Server) -> None:
+    (form, content), *_ = operation(key)["requestBody"]["content"].items()
+    if "example" not in content:
+        assert form != "application/json"
+        return
+    shape(content["schema"]["$ref"].rpartition("/")[2]).validate(content["example"])
+    run_id = server.create()["run_id"]
+    answer = server.post(key.partition(" ")[2].removeprefix(BASE).format(run_id=run_id), content["example"])
+    assert answer.status in (200, 201)
+    shape("Run").validate(answer.json)
