@@ -27,6 +27,7 @@ FIRST_CANDIDATES = 250
 COUNT_MAX = 400
 """A filter that finds more than this is common; among common ones it hardly matters which one drives."""
 TOOLS_MAX = 200
+MODES_MAX = 100
 TOTAL_TIME_MAX_S = 2.0
 
 _PLACE_COLUMNS = "id, segment, offset, length, run_start, run_length, state"
@@ -175,18 +176,28 @@ class Query:
         if prefix is None:
             return tools
         for withdrawn in (0, 1):
-            tool = _next_tool(self._db, withdrawn, ">=", prefix)
+            tool = _next(self._db, "tool_id", withdrawn, ">=", prefix)
             while tool is not None and tool.startswith(prefix) and len(tools) <= TOOLS_MAX:
                 tools.append(tool)
-                tool = _next_tool(self._db, withdrawn, ">", tool)
+                tool = _next(self._db, "tool_id", withdrawn, ">", tool)
         return sorted(set(tools))
 
+    def modes(self) -> list[str]:
+        """Return the modes of the runs in force, by skipping along the index; the first MODES_MAX of them."""
+        modes: list[str] = []
+        mode = _next(self._db, "mode", 0, ">=", "")
+        while mode is not None and len(modes) < MODES_MAX:
+            modes.append(mode)
+            mode = _next(self._db, "mode", 0, ">", mode)
+        return modes
 
-def _next_tool(db: sqlite3.Connection, withdrawn: int, relation: str, tool: str) -> str | None:
+
+def _next(db: sqlite3.Connection, column: str, withdrawn: int, relation: str, value: str) -> str | None:
+    """Return the next value of *column* in its index."""
     row = db.execute(
-        f"SELECT tool_id FROM run INDEXED BY run_by_tool_id WHERE withdrawn = ? AND tool_id {relation} ?"  # noqa: S608
-        " ORDER BY tool_id LIMIT 1",
-        (withdrawn, tool),
+        f"SELECT {column} FROM run INDEXED BY run_by_{column} WHERE withdrawn = ? AND {column} {relation} ?"  # noqa: S608
+        f" ORDER BY {column} LIMIT 1",
+        (withdrawn, value),
     ).fetchone()
     return row[0] if row else None
 

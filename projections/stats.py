@@ -1,7 +1,8 @@
 """Stats: how many runs there are by day, status, risk level, mode and tool, kept as the events come.
 
-A cell counts the runs that share all five; a withdrawn run is in none. Cells are numbered as they
-first occur and stay when they are empty, so a rebuilt table equals the incremental one row for row.
+A cell counts the runs that share all five, and why they were blocked; a withdrawn run is in none. Cells are
+numbered as they first occur and stay when they are empty, and the sums over them that `overview.py` reads
+follow each change of one, so a rebuilt database equals the incremental one row for row.
 """
 
 from contextlib import closing
@@ -16,14 +17,42 @@ from projections.run import events
 from projections.run.events import UnknownEvent, run_of
 
 GROUPS = ("day", "status", "risk_level", "mode", "tool_id")
-"""What counts can be grouped by; also the columns of a cell."""
+"""What counts can be grouped by."""
 
+REASON_LENGTH_MAX = 200
+"""So much of a reason tells one from another; the rest is read with the run."""
+
+_COLUMNS = (*GROUPS, "block_reason")
 _KNOWN_CELLS_MAX = 20_000
+# Sums over the cells: a few rows a day, where there may be a cell for nearly every run.
+_SUMS = (
+    "CREATE TABLE daily (day TEXT, status TEXT, risk_level TEXT, total INTEGER NOT NULL,"
+    " PRIMARY KEY (day, status, risk_level)) WITHOUT ROWID;"
+    "CREATE TABLE tool (day TEXT, tool_id TEXT, total INTEGER NOT NULL, blocked INTEGER NOT NULL,"
+    " PRIMARY KEY (day, tool_id)) WITHOUT ROWID;"
+    "CREATE TABLE reason (day TEXT, block_reason TEXT, total INTEGER NOT NULL,"
+    " PRIMARY KEY (day, block_reason)) WITHOUT ROWID;"
+    "CREATE TRIGGER begun AFTER INSERT ON cell BEGIN"
+    " INSERT OR IGNORE INTO daily VALUES (new.day, new.status, new.risk_level, 0);"
+    " INSERT OR IGNORE INTO tool VALUES (new.day, new.tool_id, 0, 0);"
+    " INSERT OR IGNORE INTO reason SELECT new.day, new.block_reason, 0 WHERE new.status = 'BLOCKED';"
+    " END;"
+    "CREATE TRIGGER counted AFTER UPDATE ON cell BEGIN"
+    " UPDATE daily SET total = total + new.total - old.total"
+    " WHERE day = new.day AND status = new.status AND risk_level = new.risk_level;"
+    " UPDATE tool SET total = total + new.total - old.total,"
+    " blocked = blocked + (new.status = 'BLOCKED') * (new.total - old.total)"
+    " WHERE day = new.day AND tool_id = new.tool_id;"
+    " UPDATE reason SET total = total + new.total - old.total"
+    " WHERE new.status = 'BLOCKED' AND day = new.day AND block_reason = new.block_reason;"
+    " END;"
+)
 _TABLES = (
-    f"CREATE TABLE cell (id INTEGER PRIMARY KEY, {', '.join(f'{name} TEXT NOT NULL' for name in GROUPS)},"
-    f" total INTEGER NOT NULL, UNIQUE ({', '.join(GROUPS)}));"
+    f"CREATE TABLE cell (id INTEGER PRIMARY KEY, {', '.join(f'{name} TEXT NOT NULL' for name in _COLUMNS)},"
+    f" total INTEGER NOT NULL, UNIQUE ({', '.join(_COLUMNS)}));"
     # Which cell a run is counted in: a withdrawal says nothing of it.
     "CREATE TABLE run (run_id TEXT PRIMARY KEY, cell INTEGER NOT NULL) WITHOUT ROWID;"
+    f"{_SUMS}"
 )
 
 _Cell = tuple[str, ...]
@@ -33,7 +62,7 @@ class Stats:
     """The writing side. One connection, one thread; readers ask through `counts`."""
 
     name: ClassVar[str] = "stats"
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
 
     def __init__(self, path: Path, *, bulk: bool = False) -> None:
         """Open or make the database at *path*; *bulk* is for a new one that is folded from the first event."""
@@ -66,7 +95,7 @@ class Stats:
         """Store counts and position in one transaction."""
         with self._db:
             self._db.executemany(
-                f"INSERT INTO cell VALUES (?, {'?, ' * len(GROUPS)} 0)",  # noqa: S608 (question marks alone)
+                f"INSERT INTO cell VALUES (?, {'?, ' * len(_COLUMNS)} 0)",  # noqa: S608 (question marks alone)
                 [(number, *cell) for cell, number in self._new.items()],
             )
             changes = [(change, number) for number, change in self._changes.items() if change]
@@ -109,7 +138,7 @@ class Stats:
     def _number(self, cell: _Cell) -> int:
         number = self._known.get(cell) or self._new.get(cell)
         if number is None:
-            where = " AND ".join(f"{name} = ?" for name in GROUPS)
+            where = " AND ".join(f"{name} = ?" for name in _COLUMNS)
             row = self._db.execute(f"SELECT id FROM cell WHERE {where}", cell).fetchone()  # noqa: S608 (our own names)
             if row:
                 return int(row[0])
@@ -140,4 +169,11 @@ def counts(path: Path, group_by: str, date_from: str | None, date_to: str | None
 
 
 def _cell_of(run: dict[str, Any]) -> _Cell:
-    return (date_of(run), run["status"], run["decision"]["risk_level"], run["mode"], run["tool_id"])
+    decision, status = run["decision"], run["status"]
+    reason = shortened(decision["block_reason"] or "") if status == "BLOCKED" else ""
+    return (date_of(run), status, decision["risk_level"], run["mode"], run["tool_id"], reason)
+
+
+def shortened(reason: str) -> str:
+    """Return a reason as far as it is told apart from others."""
+    return reason if len(reason) <= REASON_LENGTH_MAX else f"{reason[:REASON_LENGTH_MAX]}…"

@@ -21,6 +21,8 @@ NativeRunId = NewType("NativeRunId", str)
 """`run_` + 12 lower-case hex digits."""
 AdvisoryId = NewType("AdvisoryId", str)
 """1 to 512 characters of any script, none of them a control character."""
+Reason = NewType("Reason", str)
+"""6 to 500 characters, not blank, none of them a control character: it is shown in a line wherever the run is."""
 Summary = NewType("Summary", str)
 """At most 65,536 characters."""
 OwnMeta = NewType("OwnMeta", dict[str, Any])
@@ -127,7 +129,7 @@ class SetExplanation:
 class Withdraw:
     """Take a run out of force."""
 
-    reason: Label
+    reason: Reason
     import_id: ShortText | None = None
 
 
