@@ -2,16 +2,14 @@
 
 import contextlib
 import os
-import shutil
-import signal
 import subprocess
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
 from tests.commands import runlog
+from tests.faults.failing import failing, needs_strace
 from tests.faults.load import (
     Sent,
     a_retry_never_doubles,
@@ -22,7 +20,7 @@ from tests.faults.load import (
     post,
     try_to_post,
 )
-from tests.server import Answer, Server, refused, until
+from tests.server import Answer, Server, refused
 
 BALLAST_BYTES = 2 << 20
 GCODE = "G1 X1 Y1\n" * 2000
@@ -140,39 +138,9 @@ def accepted_now(server: Server, one: Sent) -> Sent:
 # --- calls that fail
 
 
-@contextmanager
-def failing(server: Server, *injections: str) -> Iterator[None]:
-    """Have the system refuse these calls on the segment (and on nothing else) while this lasts."""
-    (segment,) = (server.data_dir / "log" / "segments").iterdir()
-    calls = ",".join(injection.partition(":")[0] for injection in injections)
-    inject = [argument for injection in injections for argument in ("-e", f"inject={injection}")]
-    trace = server.folder / "strace"
-    command = ["strace", "-f", "-p", str(server.pid), "-P", str(segment), "-e", f"trace={calls}", *inject]
-    with trace.open("ab") as out:
-        strace = subprocess.Popen([*command, "-o", str(server.folder / "calls")], stdout=out, stderr=out)
-    try:
-        until(lambda: strace.poll() is not None or is_traced(server.pid), "strace held every thread", 20)
-        if strace.poll() is not None:
-            pytest.skip(f"strace cannot attach to a process here: {trace.read_text().strip()}")
-        yield
-    finally:
-        with contextlib.suppress(ProcessLookupError):
-            strace.send_signal(signal.SIGTERM)
-        strace.wait(20)
-    assert "INJECTED" in (server.folder / "calls").read_text(), "no call was made to fail"
-
-
-def is_traced(pid: int) -> bool:
-    """Tell whether every thread of the process has a tracer."""
-    with contextlib.suppress(FileNotFoundError):  # a thread may end meanwhile
-        statuses = [path.read_text() for path in Path(f"/proc/{pid}/task").glob("*/status")]
-        return bool(statuses) and all("TracerPid:\t0\n" not in status for status in statuses)
-    return False
-
-
-needs_strace = pytest.mark.skipif(
-    shutil.which("strace") is None, reason="strace is not installed (apt install strace): no call can be made to fail"
-)
+def segments(server: Server) -> list[Path]:
+    """The segments, on which alone calls fail."""
+    return list((server.data_dir / "log" / "segments").iterdir())
 
 
 def is_halted(server: Server, sent: list[Sent]) -> None:
@@ -206,7 +174,7 @@ def test_a_disk_that_fails_halts_the_log_until_a_restart(own_server: Server, inj
         refused(answer, 503, "LOG_HALTED")
         in_doubt.append(one)
 
-    with failing(own_server, *injections):
+    with failing(own_server, *injections, paths=segments(own_server)):
         for _ in range(2):
             is_refused(*try_to_post(own_server))
         is_halted(own_server, sent)
@@ -223,7 +191,7 @@ def test_a_disk_that_fails_halts_the_log_until_a_restart(own_server: Server, inj
 def test_a_write_that_finds_no_space_once_is_refused_and_the_next_one_is_taken(own_server: Server) -> None:
     """Nothing of the refused one is left in the log."""
     sent = [post(own_server) for _ in range(3)]
-    with failing(own_server, "pwrite64:error=ENOSPC:when=1"):
+    with failing(own_server, "pwrite64:error=ENOSPC:when=1", paths=segments(own_server)):
         answer, one = try_to_post(own_server)
         refused(answer, 507, "LOG_FULL")
         every_acknowledged_run_is_served(own_server, sent)

@@ -1,0 +1,164 @@
+"""A projection dies at each event in turn, or is thrown back to each state that it ever stored: it comes to the same end.
+
+The same is what a rebuild gives: tables row for row, files byte for byte.
+"""
+
+import shutil
+import sqlite3
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+from attrs import define
+
+from eventlog.event import Recorded
+from eventlog.opening import read_identity
+from eventlog.posix import PosixDisk
+from eventlog.recovery import End
+from projections.files import Files
+from projections.known import NAMES, SWAPPED, database_of
+from projections.offline import opened
+from projections.projection import Projection, Saved
+from projections.runner import Runner
+from tests.projections.logs import append, many
+from tests.projections.story import tree_of
+from tests.projections.test_rebuild import rebuild_all, rows
+
+TOLD = many(24)
+EVENTS_A_BATCH = 4
+BYTES_AT_ONCE = 1500
+
+
+class Killed(BaseException):
+    """The process ends here."""
+
+
+@define
+class Watched:
+    """A projection that calls back around what it does, and else is what it is."""
+
+    projection: Projection
+    before_apply: Callable[[int], None] = lambda _seq: None
+    after_commit: Callable[[int], None] = lambda _position: None
+
+    @property
+    def name(self) -> str:
+        return self.projection.name
+
+    @property
+    def version(self) -> int:
+        return self.projection.version
+
+    def saved(self) -> Saved | None:
+        return self.projection.saved()
+
+    def apply(self, recorded: Recorded) -> None:
+        self.before_apply(recorded.seq)
+        self.projection.apply(recorded)
+
+    def commit(self, saved: Saved) -> None:
+        self.projection.commit(saved)
+        self.after_commit(saved.position)
+
+    def rollback(self) -> None:
+        """A process that was killed does not tidy up."""
+
+    def close(self) -> None:
+        self.projection.close()
+
+
+@pytest.fixture(scope="module")
+def log_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A log of many batches, and what a rebuild makes of it."""
+    data_dir = tmp_path_factory.mktemp("told")
+    for begin in range(0, len(TOLD), EVENTS_A_BATCH):
+        append(data_dir, TOLD[begin : begin + EVENTS_A_BATCH])
+    rebuild_all(data_dir)
+    return data_dir
+
+
+@define
+class Place:
+    """A data directory with the log alone; its projection is opened and run again and again."""
+
+    data_dir: Path
+    name: str
+    disk: PosixDisk
+    end: End
+
+    def run(self, **watch: Callable[[int], None]) -> None:
+        """Run it to the head, from what is stored; a state that is not there is begun."""
+        projection: Projection
+        if self.name == Files.name:
+            projection = Files(self.data_dir, self.data_dir / "runs")
+            if projection.saved() is None:
+                projection.reset()
+        else:
+            projection = SWAPPED[self.name](database_of(self.data_dir, self.name))
+        identity = read_identity(self.disk)
+        assert identity is not None
+        watched = Watched(projection, **watch)
+        with closing(Runner(watched, self.disk, identity, bytes_at_once=BYTES_AT_ONCE)) as runner:
+            runner.run_to(self.end)
+            assert runner.failed is None
+
+    def is_as_rebuilt(self, log_dir: Path) -> None:
+        (schema, found), (wanted_schema, wanted) = (
+            rows(database_of(each, self.name)) for each in (self.data_dir, log_dir)
+        )
+        if self.name == Files.name:
+            found["saved"], wanted["saved"] = [[row[:-1] for row in each["saved"]] for each in (found, wanted)]  # roots
+            assert tree_of(self.data_dir / "runs") == tree_of(log_dir / "runs")
+            assert not (self.data_dir / "quarantine").exists(), "what it wrote itself it took for another's"
+        assert (schema, found) == (wanted_schema, wanted)
+
+
+@pytest.fixture(params=NAMES)
+def place(request: pytest.FixtureRequest, log_dir: Path, tmp_path: Path) -> Iterator[Place]:
+    shutil.copytree(log_dir / "log", tmp_path / "log")
+    with opened(log_dir) as (_, log):
+        end = log.end
+    with closing(PosixDisk(tmp_path)) as disk:
+        yield Place(tmp_path, request.param, disk, end)
+
+
+@pytest.mark.parametrize("moment", ["before_apply", "after_commit"])
+def test_a_projection_that_is_killed_at_each_event_in_turn_equals_a_rebuild(
+    place: Place, log_dir: Path, moment: str
+) -> None:
+    kills = 0
+    for at in range(place.end.next_seq):
+
+        def kill(seq: int, at: int = at) -> None:
+            if seq >= at:
+                raise Killed
+
+        try:
+            place.run(**{moment: kill})
+        except Killed:
+            kills += 1
+    assert kills >= place.end.next_seq // EVENTS_A_BATCH
+    place.run()
+    place.is_as_rebuilt(log_dir)
+
+
+def test_a_projection_thrown_back_to_any_state_that_it_stored_equals_a_rebuild(place: Place, log_dir: Path) -> None:
+    """As a power loss may do to a database; the files of then are those of now."""
+    path, copies = database_of(place.data_dir, place.name), place.data_dir / "copies"
+    copies.mkdir()
+
+    def keep(position: int) -> None:
+        with closing(sqlite3.connect(path)) as db, closing(sqlite3.connect(copies / f"{position}")) as copy:
+            db.backup(copy)
+
+    place.run(after_commit=keep)
+    place.is_as_rebuilt(log_dir)
+    stored = sorted(copies.iterdir())
+    assert len(stored) > 5
+    for copy in stored:
+        for suffix in ("-wal", "-shm"):
+            path.with_name(path.name + suffix).unlink(missing_ok=True)
+        shutil.copyfile(copy, path)
+        place.run()
+        place.is_as_rebuilt(log_dir)
