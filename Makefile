@@ -6,25 +6,31 @@ ARGS ?=
 JOBS ?= auto
 
 VENV := .venv
+BROWSER := chromium fonts-liberation fonts-dejavu-core
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-warn-script-location
 
 .DEFAULT_GOAL := run
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
-.PHONY: run test check bench strace clean
+.PHONY: run test soak check bench strace chromium clean
 
 run: $(VENV)/.installed-run
 	exec $(BIN)/runlog serve --data-dir var $(ARGS)
 
 # By file, so that the tests of one file share their server.
-test: $(VENV)/.installed-test strace
+test: $(VENV)/.installed-test strace chromium
 	$(BIN)/python -m pytest -q -ra -n $(JOBS) --maxprocesses 4 --dist loadfile --cov --cov-branch --cov-report=term $(ARGS)
+
+# The whole of what `make test` samples: hours. docs/faults.md tells of what.
+soak: $(VENV)/.installed-test strace
+	SOAK=1 $(BIN)/python -m pytest -q -ra -n $(JOBS) --maxprocesses 4 tests/eventlog/test_crash_words.py tests/faults tests/model $(ARGS)
 
 check: $(VENV)/.installed-dev
 	$(BIN)/python -m ruff format --check .
 	$(BIN)/python -m ruff check .
 	$(BIN)/python -m mypy --strict
+	$(BIN)/python .ci/audit.py
 
 bench: $(VENV)/.installed-run
 	$(BIN)/python -m bench $(ARGS)
@@ -36,6 +42,15 @@ strace:
 		{ apt-get install -qq -y strace || { apt-get update -qq && apt-get install -qq -y strace; }; } >/dev/null 2>&1; } || \
 		echo "strace is missing and could not be installed (that needs Debian and root): the tests marked" \
 			"'strace', which make the disk fail under a real process, are left out."
+
+# The same for the tests of the pages, which look at them with a real browser.
+chromium:
+	@command -v chromium >/dev/null || { test "$$(id -u)" = 0 && command -v apt-get >/dev/null && \
+		export DEBIAN_FRONTEND=noninteractive && \
+		{ apt-get install -qq -y --no-install-recommends $(BROWSER) || \
+			{ apt-get update -qq && apt-get install -qq -y --no-install-recommends $(BROWSER); }; } >/dev/null 2>&1; } || \
+		echo "chromium is missing and could not be installed (that needs Debian and root): the tests of the pages" \
+			"in a browser are left out."
 
 # Installed anew when what is to be installed has changed; one stamp for each set of packages.
 # The producers' client is a distribution of its own: a server needs nothing of it, its tests and checks do.

@@ -86,6 +86,58 @@ class Forbidden(RunlogError):
 
 
 @frozen
+class Unauthenticated(RunlogError):
+    """The server asks for a key, and none that counts came."""
+
+    code: ClassVar[str] = "UNAUTHENTICATED"
+    reason: str
+    """`no_key`, `unknown_key`, or `session_over`."""
+
+    @property
+    def message(self) -> str:
+        what = {
+            "no_key": "No API key came with the request",
+            "unknown_key": "The API key that came is not one of this server, or was revoked",
+            "session_over": "The session is over, or its key was revoked",
+        }[self.reason]
+        return (
+            f"{what}. Send `Authorization: Bearer <name>.<secret>` (an operator makes keys with `runlog keys add`), or "
+            "sign in at /rmos/sign-in."
+        )
+
+
+@frozen
+class RoleMissing(RunlogError):
+    """The key is good, but not for this."""
+
+    code: ClassVar[str] = "FORBIDDEN"
+    role: str
+    needed: tuple[str, ...]
+
+    @property
+    def message(self) -> str:
+        return (
+            f"The role of this key is {self.role}, and this needs {' or '.join(self.needed)}. Nothing was done. Use "
+            "another key, or ask an operator for one."
+        )
+
+
+@frozen
+class RateLimited(RunlogError):
+    """One key asks more often than it may."""
+
+    code: ClassVar[str] = "RATE_LIMITED"
+    retry_after_s: int
+
+    @property
+    def message(self) -> str:
+        return (
+            f"This key has asked too often; nothing was done. Ask again in {self.retry_after_s} s, with the same "
+            "Idempotency-Key; many runs at once belong into POST /api/rmos/runs/batch."
+        )
+
+
+@frozen
 class BodyTooLarge(RunlogError):
     """The body is above the bound of its route."""
 

@@ -8,8 +8,9 @@ take hours, and `/readyz` tells of it.
 import time
 from collections import deque
 from collections.abc import Callable
+from typing import Protocol
 
-from projections.supervisor import Projections, Standing
+from projections.supervisor import Standing
 
 _BEHIND_S = 0.2
 """How far a projection may be behind when a portion is let in. What it takes to fold the portions under way comes on top."""
@@ -19,12 +20,26 @@ _WAIT_S = 2.0
 """A projection that does not get there by then hangs, and is not waited for until it moves again."""
 
 
+class Folding(Protocol):
+    """The projections, as far as the pace needs them."""
+
+    standings: dict[str, Standing]
+
+    def hurry(self) -> None:
+        """Have them work now on what there is."""
+
+    async def wait(self, name: str, seq: int, timeout_s: float) -> bool:
+        """Return whether projection *name* came to cover event *seq* within *timeout_s*."""
+
+
 class Pace:
     """One pace for all bulk writes of a server."""
 
-    def __init__(self, projections: Projections, head: Callable[[], int]) -> None:
-        """*head* tells the seq of the last durable event."""
-        self._projections, self._head = projections, head
+    def __init__(
+        self, projections: Folding, head: Callable[[], int], clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        """*head* tells the seq of the last durable event, *clock* seconds that never go back."""
+        self._projections, self._head, self._clock = projections, head, clock
         self._heads: deque[tuple[float, int]] = deque(maxlen=64)
         """When the head stood where: times, and seqs."""
         self._wanted = -1
@@ -33,7 +48,7 @@ class Pace:
 
     async def keep(self) -> None:
         """Return when the next portion may be written."""
-        now = time.monotonic()
+        now = self._clock()
         if not self._heads or now - self._heads[-1][0] > _SAMPLE_INTERVAL_S:
             self._heads.append((now, self._head()))
             self._projections.hurry()  # they work while the next portions come, not only once somebody waits

@@ -28,6 +28,8 @@ PREFIX = "RUNLOG_"
 
 _WITNESSES_MAX = 15  # as many lines as every reader of a checkpoint takes, beside the log's own
 
+_UDS_MODES = ("0600", "0660")
+
 KIB, MIB, GIB = 2**10, 2**20, 2**30
 
 # The roots as the rest of RMOS names them; the last one that is set wins.
@@ -122,6 +124,24 @@ def _absolute(path: Path) -> Path:
     return path.absolute()
 
 
+def _absolute_if_any(path: Path | None) -> Path | None:
+    return None if path is None else path.absolute()
+
+
+def _mode(_: Any, attribute: "attrs.Attribute[Any]", value: str) -> None:
+    if value not in _UDS_MODES:
+        raise SettingInvalid(attribute.name, f"must be {' or '.join(_UDS_MODES)}")
+
+
+def _key(_: Any, attribute: "attrs.Attribute[Any]", value: str) -> None:
+    if not value.isascii() or not value.isprintable() or " " in value:
+        raise SettingInvalid(attribute.name, "must be a key as `runlog keys add` printed it")
+
+
+def _masked(secret: str) -> str:
+    return "***" if secret else ""
+
+
 def _below_data(name: str) -> Any:
     return attrs.field(default=attrs.Factory(lambda self: self.data_dir / name, takes_self=True), converter=_absolute)
 
@@ -137,10 +157,17 @@ class Settings:
     # Where it listens, and who may ask; port 0 takes any that is free.
     host: str = attrs.field(default="127.0.0.1", validator=_no_blank)
     port: int = _number(8080, 0, 65_535)
+    uds: Path | None = attrs.field(default=None, converter=_absolute_if_any)
+    uds_mode: str = attrs.field(default="0600", validator=_mode)
+    tls_cert: Path | None = attrs.field(default=None, converter=_absolute_if_any)
+    tls_key: Path | None = attrs.field(default=None, converter=_absolute_if_any)
     open: bool = False
     allow_anonymous: bool = False
     allowed_host: tuple[str, ...] = attrs.field(default=(), validator=_no_blank)
     cors_origin: tuple[str, ...] = attrs.field(default=(), validator=_origins)
+
+    # What this process shows to a server that it asks (`--url`).
+    api_key: str = attrs.field(default="", repr=_masked, validator=_key)
 
     # Who else signs what the log signs: `URL VKEY` of each.
     witness: tuple[str, ...] = attrs.field(default=(), validator=_witnesses)
@@ -162,9 +189,12 @@ class Settings:
     post_batch_bytes_max: int = _number(64 * MIB, KIB, 4 * GIB)
     post_batch_lines_max: int = _number(50_000, 1, 1_000_000)
     attachment_bytes_max: int = _number(256 * MIB, KIB, 64 * GIB)
+    rate_limit_per_second: float = _number(0, 0, 1_000_000)
+    rate_burst: int = _number(100, 1, 1_000_000)
     connections_max: int = _number(1000, 1, 65_536)
     idle_timeout_s: float = _number(30, 0.01, 3600)
     listener_stall_timeout_s: float = _number(10, 0.01, 3600)
+    heartbeat_interval_s: float = _number(15, 0.01, 3600)
     shutdown_timeout_s: float = _number(10, 0, 3600)
 
     # How far reads may wait for the projections, and when `/readyz` turns red.
@@ -287,7 +317,7 @@ def _structure(merged: "MergedSettings", converter: "TSConverter") -> dict[str, 
             values[name] = converter.structure(value, kind)
         except (ValueError, TypeError):
             raise SettingInvalid(name, f"must be {_KINDS[kind]}", meta.name) from None
-        if kind is Path:
+        if kind in (Path, Path | None):
             values[name] = meta.base_dir / values[name]
     return values
 
@@ -325,6 +355,7 @@ _KINDS: Mapping[Any, str] = {
     bool: "true or false",
     str: "text",
     Path: "a path",
+    Path | None: "a path",
     tuple[str, ...]: "a list of texts",
     LogLevel: f"one of {', '.join(LogLevel)}",
 }

@@ -35,7 +35,7 @@ FILES = ROOT / "tests" / "data" / "attachments"
 BASE = "/api/rmos"
 NOBODY = "run_000000000000"  # a well-formed id that no test creates
 TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z")
-START_S = 30
+START_S = 60
 STOP_S = 15
 
 
@@ -87,7 +87,7 @@ class Server:
         self.port = port or free_port()
         with (self.folder / "stdout").open("ab") as out, (self.folder / "stderr").open("ab") as err:
             self._process = subprocess.Popen(
-                serve_command(self.data_dir, self.port), cwd=ROOT, env=clean_environment(), stdout=out, stderr=err
+                self.command(), cwd=ROOT, env=clean_environment(), stdout=out, stderr=err
             )
         deadline = time.monotonic() + START_S
         while not self._is_ready():
@@ -97,6 +97,10 @@ class Server:
                 self.kill()
                 pytest.fail(f"serve was not ready within {START_S} s:\n{self.output()}")
             time.sleep(0.02)
+
+    def command(self) -> list[str]:
+        """Return the command line that starts it."""
+        return serve_command(self.data_dir, self.port)
 
     @property
     def pid(self) -> int:
@@ -186,7 +190,7 @@ class Server:
         """Send one request over this thread's kept-alive connection; once more if that had been closed meanwhile."""
         connection = self._connections.get(threading.get_ident())
         if connection is None:
-            connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=30)
+            connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=120)
             self._connections[threading.get_ident()] = connection
         was_open = connection.sock is not None
         try:

@@ -113,7 +113,7 @@ def default_in_words(value: Any) -> str:
         return str(value).lower()
     if isinstance(value, Path):
         return str(Path(DATA_DIR) / value.relative_to(Path(DATA_DIR).absolute()))
-    return str(value) if value != () else "none"
+    return str(value) if value not in ((), None, "") else "none"
 
 
 def test_every_route_has_its_row_and_every_row_its_route():

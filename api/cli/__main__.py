@@ -19,11 +19,15 @@ INTERRUPTED = 130
 _COMMANDS: Mapping[str, tuple[str, str]] = MappingProxyType(
     {
         "serve": ("api.cli.serve:serve", "Serve the log over HTTP."),
+        "keys": ("api.cli.keys:keys", "Add, list or revoke the API keys of a server."),
         "status": ("api.cli.inspection:status", "Show where the migration from v1 stands."),
         "migrate": ("api.cli.migration:migrate", "Import the records of a v1 runs.json."),
         "verify": ("api.cli.inspection:verify", "Compare every v1 record with what the log serves."),
         "rollback": ("api.cli.rollback:rollback", "Take an import back: restore v1, withdraw its runs."),
         "log": ("api.cli.log:log", "Read the log itself: the state of runs as of then."),
+        "withdraw": ("api.cli.withdraw:withdraw", "Take a run out of force, with a reason."),
+        "backup": ("api.cli.backup:backup", "Copy the log and all that belongs to it, beside a server too."),
+        "restore": ("api.cli.backup:restore", "Put a backup back into an empty data directory."),
         "demo": ("api.cli.demo:demo", "Make a data directory with a few hundred plausible runs."),
         "witness": ("api.cli.witness:witness", "Be a witness: sign what other logs sign."),
         "projections": ("api.cli.projections:projections", "List, rebuild or check what is derived from the log."),
@@ -31,7 +35,7 @@ _COMMANDS: Mapping[str, tuple[str, str]] = MappingProxyType(
 )
 
 _USAGE_CODES = frozenset({"SETTING_UNKNOWN", "SETTING_INVALID"})
-_CHECK_CODES = frozenset({"LOG_CORRUPT"})
+_CHECK_CODES = frozenset({"LOG_CORRUPT", "BACKUP_BAD"})
 
 
 class LazyGroup(click.Group):

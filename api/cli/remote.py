@@ -1,6 +1,7 @@
 """Talking to a running server: one request at a time, and what goes wrong in words."""
 
 import json
+import os
 import urllib.error
 import urllib.request
 from typing import Any, ClassVar
@@ -8,6 +9,7 @@ from urllib.parse import quote, urlsplit
 
 from attrs import frozen
 
+from api.settings import Settings, load
 from eventlog.errors import RunlogError
 
 BASE = "/api/rmos"
@@ -44,8 +46,8 @@ class ServerRefused(RunlogError):
         return f"The server refused with {self.status} {self.error}: {self.reason}"
 
 
-def call(url: str, method: str, *path: str) -> dict[str, Any]:
-    """Return the answer of the server at *url* to *method* on the route that the parts of *path* make.
+def call(url: str, method: str, *path: str, body: Any = None) -> dict[str, Any]:
+    """Return the answer of the server at *url* to *method* on the route that the parts of *path* make; *body* goes as JSON.
 
     Raises:
         ServerUnreachable: nobody answers, or somebody who is no Runlog server.
@@ -55,7 +57,11 @@ def call(url: str, method: str, *path: str) -> dict[str, Any]:
     if urlsplit(url).scheme not in ("http", "https"):
         raise ServerUnreachable(url, "not an http:// or https:// URL")
     target = url.rstrip("/") + BASE + "".join(f"/{quote(part, safe='')}" for part in path)
-    request = urllib.request.Request(target, b"" if method == "POST" else None, method=method)  # noqa: S310 (see above)
+    content = json.dumps(body).encode() if body is not None else b"" if method == "POST" else None
+    headers = bearer(load({}, os.environ).settings)
+    if body is not None:
+        headers["Content-Type"] = "application/json"
+    request = urllib.request.Request(target, content, headers, method=method)  # noqa: S310 (see above)
     try:
         with urllib.request.urlopen(request, timeout=_TIMEOUT_S) as response:  # noqa: S310
             answer: dict[str, Any] = json.load(response)
@@ -65,6 +71,11 @@ def call(url: str, method: str, *path: str) -> dict[str, Any]:
             raise _refusal(url, error.status or 0, error.read()) from None
     except (OSError, ValueError) as error:
         raise ServerUnreachable(url, str(getattr(error, "reason", error))) from None
+
+
+def bearer(settings: Settings) -> dict[str, str]:
+    """Return the header that shows the API key of *settings* to a server; none where none is set."""
+    return {"Authorization": f"Bearer {settings.api_key}"} if settings.api_key else {}
 
 
 def _refusal(url: str, status: int, body: bytes) -> RunlogError:

@@ -7,7 +7,7 @@ import attrs
 import click
 from attrs import frozen
 
-from api.settings import Loaded, Settings, load
+from api.settings import Loaded, SettingInvalid, Settings, load
 from eventlog.errors import RunlogError
 
 _DEFAULT = {field.name: field.default for field in attrs.fields(Settings)}
@@ -20,11 +20,14 @@ class KeysMissing(RunlogError):
     code: ClassVar[str] = "KEYS_MISSING"
     host: str
 
+    data_dir: str
+
     @property
     def message(self) -> str:
         return (
-            f"Refused to listen on {self.host}: it is not a loopback address, and this version cannot ask for "
-            "API keys yet. Listen on 127.0.0.1, or permit everyone who reaches it with --allow-anonymous."
+            f"Refused to listen on {self.host}: it is not a loopback address, and there is no key to ask for. Make one "
+            f"with `runlog keys add NAME --role operator --data-dir {self.data_dir}`; or listen on 127.0.0.1; or let "
+            "everyone who reaches it write and read, with --allow-anonymous."
         )
 
 
@@ -33,8 +36,11 @@ class KeysMissing(RunlogError):
 @click.option("--port", type=int, help=f"Port to listen on, 0 for any that is free (default {_DEFAULT['port']}).")
 @click.option("--data-dir", metavar="DIR", help=f"Where everything is kept (default {_DEFAULT['data_dir']}).")
 @click.option("--open", "open_", is_flag=True, help="Open the page in a browser.")
-@click.option("--allow-anonymous", is_flag=True, help="Listen beyond this machine without API keys.")
+@click.option("--allow-anonymous", is_flag=True, help="Listen beyond this machine though there is no API key.")
 @click.option("--allowed-host", metavar="H", multiple=True, help="A further name that requests may use in `Host`.")
+@click.option("--tls-cert", metavar="F", help="Serve HTTPS with this certificate (PEM, with its chain).")
+@click.option("--tls-key", metavar="F", help="The certificate's private key (PEM, without a passphrase).")
+@click.option("--uds", metavar="P", help="Listen on a Unix socket at this path, and on no port.")
 @click.option(
     "--witness",
     nargs=2,
@@ -67,12 +73,35 @@ def serve(
         _print_config(loaded, as_json)
         return 0
     settings = loaded.settings
-    if not settings.allow_anonymous and not _is_loopback(settings.host):
-        raise KeysMissing(settings.host)
+    _check_tls(loaded)
+    _check_keys(settings)
 
     from api.http.serve import run
 
     return run(settings)
+
+
+def _check_tls(loaded: Loaded) -> None:
+    told = {name: getattr(loaded.settings, name) for name in ("tls_cert", "tls_key")}
+    for name, other in (("tls_cert", "tls_key"), ("tls_key", "tls_cert")):
+        if told[name] is not None and told[other] is None:
+            raise SettingInvalid(name, f"goes with {other}, which is not set", loaded.origins[name])
+
+
+def _check_keys(settings: Settings) -> None:
+    """Refuse to listen where strangers are, if nobody could be told from them.
+
+    Raises:
+        KeysMissing: there is no key to ask for.
+        KeysDamaged: there may have been, but they cannot be read.
+
+    """
+    from api.access.store import read_keys
+
+    keys = read_keys(settings.data_dir)
+    is_local = settings.uds is not None or _is_loopback(settings.host)
+    if not is_local and not settings.allow_anonymous and (keys is None or not keys.by_name):
+        raise KeysMissing(settings.host, str(settings.data_dir))
 
 
 def _print_config(loaded: Loaded, as_json: bool) -> None:
@@ -91,7 +120,7 @@ def _print_config(loaded: Loaded, as_json: bool) -> None:
 def _in_words(value: Any) -> str:
     if isinstance(value, bool):
         return str(value).lower()
-    return ", ".join(value) if isinstance(value, tuple) else str(value)
+    return ", ".join(value) if isinstance(value, tuple) else str("" if value is None else value)
 
 
 def _is_loopback(host: str) -> bool:

@@ -6,6 +6,7 @@ import orjson
 from aiohttp import web
 
 from api.errors import NotFound
+from api.http.answers import answer
 from api.http.inputs import SERVICE, params
 from api.service import Service
 from projections.supervisor import Standing
@@ -15,25 +16,25 @@ async def projections(request: web.Request) -> web.Response:
     """GET /admin/projections: how far each has come, and what stopped it."""
     params(request)
     service = request.app[SERVICE]
-    listed = [_facts(service, one) for one in service.projections.standings.values()]
-    return _answer({"projections": listed})
+    listed = [facts_of(service, one) for one in service.projections.standings.values()]
+    return await answer(request, orjson.dumps({"projections": listed}))
 
 
 async def rebuild(request: web.Request) -> web.Response:
     """POST /admin/projections/{name}/rebuild: 202; it is done once its state is no longer `rebuilding`."""
-    name = _name(request)
+    name = named(request)
     service = request.app[SERVICE]
-    return _answer(_facts(service, service.projections.rebuild(name)), status=202)
+    return await answer(request, orjson.dumps(facts_of(service, service.projections.rebuild(name))), status=202)
 
 
 async def retry(request: web.Request) -> web.Response:
     """POST /admin/projections/{name}/retry: 202; one that has not stopped is left alone."""
-    name = _name(request)
+    name = named(request)
     service = request.app[SERVICE]
-    return _answer(_facts(service, service.projections.retry(name)), status=202)
+    return await answer(request, orjson.dumps(facts_of(service, service.projections.retry(name))), status=202)
 
 
-def _name(request: web.Request) -> str:
+def named(request: web.Request) -> str:
     """Return the projection that the path names.
 
     Raises:
@@ -47,7 +48,7 @@ def _name(request: web.Request) -> str:
     return name
 
 
-def _facts(service: Service, one: Standing) -> dict[str, Any]:
+def facts_of(service: Service, one: Standing) -> dict[str, Any]:
     """Return what is told of a projection; while it is rebuilt, `position` is that of the new state."""
     error = one.error or one.rebuild_error
     position = one.building if one.state == "rebuilding" and one.building is not None else one.position
@@ -59,7 +60,3 @@ def _facts(service: Service, one: Standing) -> dict[str, Any]:
         "state": one.state,
         "error": error,
     }
-
-
-def _answer(facts: dict[str, Any], status: int = 200) -> web.Response:
-    return web.Response(status=status, body=orjson.dumps(facts), content_type="application/json")

@@ -1,24 +1,27 @@
 """The application: routes, and the one guard that every request passes."""
 
 import asyncio
+import sqlite3
 from collections.abc import Awaitable, Callable
-from functools import lru_cache
-from ipaddress import ip_address
-from urllib.parse import urlsplit
 
 import structlog
 from aiohttp import web
 from aiohttp.typedefs import Middleware
 
-from api.errors import BadRequest, Forbidden, Internal, MethodNotAllowed
+from api.errors import BadRequest, Internal, MethodNotAllowed, ProjectionBehind
 from api.http import admin, aliases, attachments, batch, cors, events, health, imports, listing, log, runs, stats
 from api.http.answers import compress
+from api.http.auth import ACCESS, Access, pattern_of
 from api.http.inputs import BASE, REQUEST_ID, SERVICE, request_id_of
 from api.http.live import LIVE, Live
+from api.http.openapi import served as openapi
 from api.http.problems import of_aiohttp, problem
 from api.http.ready import SAFE_HEADERS, SERVER
 from api.http.unread import UNREAD, UnreadOfAll
 from api.service import Service
+from api.web import docs
+from api.web import routes as pages
+from api.web.refusals import refusal
 from eventlog import logging
 from eventlog.errors import RunlogError
 
@@ -32,6 +35,8 @@ ROUTES = (
     ("GET", "/healthz", health.healthz),
     ("GET", "/readyz", health.readyz),
     ("GET", "/metrics", health.metrics),
+    ("GET", "/openapi.json", openapi.read),
+    ("GET", "/docs", docs.show),
     ("GET", f"{BASE}/admin/projections", admin.projections),
     ("POST", f"{BASE}/admin/projections/{{name:[^/]+}}/rebuild", admin.rebuild),
     ("POST", f"{BASE}/admin/projections/{{name:[^/]+}}/retry", admin.retry),
@@ -62,6 +67,7 @@ ROUTES = (
     ("GET", f"{_RUN}/attachments/verify", attachments.verify),
     ("GET", f"{_RUN}/attachments/{{sha256:[^/]+}}", attachments.read),
     ("GET", f"{_RUN}/attachments/{{sha256:[^/]+}}/download", attachments.download),
+    *pages.ROUTES,
 )
 
 _CHANGING = frozenset({"PATCH", "PUT", "DELETE"})
@@ -69,18 +75,20 @@ _CHANGING = frozenset({"PATCH", "PUT", "DELETE"})
 
 def make_app(service: Service) -> web.Application:
     """Return the application that serves *service*."""
-    hosts = frozenset(name.lower() for name in (service.settings.host, *service.settings.allowed_host))
     metrics = health.Metrics()
     metrics.watch(service)
-    app = web.Application(middlewares=[_guard(hosts, metrics)])
-    app[SERVICE], app[health.METRICS] = service, metrics
+    access = Access(service.settings, metrics.registry)
+    app = web.Application(middlewares=[_guard(access, metrics)])
+    app[SERVICE], app[health.METRICS], app[ACCESS] = service, metrics, access
     app[UNREAD], app[LIVE] = UnreadOfAll(), Live()
+    app[openapi.DOCUMENT] = openapi.Document(ROUTES)
     service.log.on_commit(app[LIVE].committed)
     app.on_shutdown.append(_end_streams)
     app[imports.STOPPING] = asyncio.Event()
     app.on_shutdown.append(imports.stop)
     app.on_response_prepare.append(_mark)
     cors.install(app, service.settings.cors_origin)
+    pages.install(app)
     for method, path, handler in ROUTES:
         if method == "GET":
             app.router.add_get(path, handler, expect_handler=_expect)
@@ -112,7 +120,7 @@ async def _mark(request: web.BaseRequest, response: web.StreamResponse) -> None:
         headers.extend(SAFE_HEADERS)
 
 
-def _guard(hosts: frozenset[str], metrics: health.Metrics) -> Middleware:
+def _guard(access: Access, metrics: health.Metrics) -> Middleware:
     """Return the middleware: who may ask, which id the request has, and what becomes of errors."""
 
     @web.middleware
@@ -121,57 +129,34 @@ def _guard(hosts: frozenset[str], metrics: health.Metrics) -> Middleware:
         logging.REQUEST_ID.set(request_id)
         response: web.StreamResponse
         try:
-            _check_sender(request, hosts)
+            access.check_sender(request)
             _check_method(request)
+            access.admit(request)
             response = await handler(request)
         except RunlogError as error:
-            response = problem(error, request_id)
+            access.refused(request, error)
+            response = access.sign_in(request, error) or await refusal(request, error, request_id)
         except web.HTTPException as error:
-            response = problem(of_aiohttp(error, request), request_id)
+            response = await refusal(request, of_aiohttp(error, request), request_id)
         except ConnectionError:
             raise  # the client is gone: there is nobody to answer
+        except sqlite3.OperationalError as error:  # of the machine: a lock, the disk, no file handle
+            response = await refusal(request, _not_readable(request, error), request_id)
         except Exception:
             logger.exception("http.failed", method=request.method, path=request.path)
-            response = problem(Internal(), request_id)
+            response = await refusal(request, Internal(), request_id)
         if isinstance(response, web.Response) and response.status >= 400:
             compress(request, response)
-        route = request.match_info.route.resource
-        metrics.count(request.method[:16], route.canonical if route else "unknown", response.status)
+        metrics.count(request.method[:16], pattern_of(request) or "unknown", response.status)
         return response
 
     return guard
 
 
-def _check_sender(request: web.Request, hosts: frozenset[str]) -> None:
-    """Refuse a request that a page elsewhere may have sent.
-
-    Raises:
-        Forbidden: `Host` is not ours, or a POST comes from another origin.
-
-    """
-    host = request.headers.get("Host", "")
-    if not _is_ours(host, hosts):
-        raise Forbidden("Host", host)
-    if request.method == "POST":
-        origin = request.headers.get("Origin")
-        if origin is not None and urlsplit(origin)[:2] != (request.scheme, host):
-            raise Forbidden("Origin", origin)
-        if request.headers.get("Sec-Fetch-Site") == "cross-site":
-            raise Forbidden("Sec-Fetch-Site", "cross-site")
-
-
-@lru_cache(256)
-def _is_ours(host: str, hosts: frozenset[str]) -> bool:
-    try:
-        name = urlsplit(f"//{host}").hostname or ""
-    except ValueError:
-        return False
-    if name in hosts or name == "localhost":
-        return True
-    try:
-        return ip_address(name).is_loopback
-    except ValueError:
-        return False
+def _not_readable(request: web.Request, error: sqlite3.OperationalError) -> ProjectionBehind:
+    logger.error("catalog.not_readable", path=request.path, error=str(error))
+    service = request.app[SERVICE]
+    return ProjectionBehind("catalog", service.projections.position("catalog"), service.log.head)
 
 
 def _check_method(request: web.Request) -> None:

@@ -6,7 +6,7 @@ last seq that it saw.
 """
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import suppress
 from urllib.parse import urlencode
 
@@ -16,6 +16,7 @@ from attrs import frozen
 
 from api.http.accept import EVENT_STREAM, NDJSON, preferred
 from api.http.answers import answer
+from api.http.auth import ACCESS
 from api.http.inputs import BASE, SERVICE, params, refuse
 from api.http.live import LIVE, Live
 from api.http.problems import logger
@@ -26,7 +27,6 @@ from eventlog.strict_json import Fault
 from projections.run.events import is_run_id
 
 LIMIT_DEFAULT, LIMIT_MAX = 1000, 10_000
-HEARTBEAT_S = 15.0
 _SLICE_BYTES, _SLICE_EVENTS = 131_072, 64
 """What is worked on before others have their turn."""
 _WHOLE_BYTES_MAX = 1 << 20
@@ -173,7 +173,8 @@ async def _listen(request: web.Request, service: Service, ask: Ask) -> web.Strea
     if request.method == "HEAD" or transport is None:
         return response
     stall_s = service.settings.listener_stall_timeout_s
-    listener = _Listener(response, service, ask, live)
+    access = request.app[ACCESS]
+    listener = _Listener(response, service, ask, live, lambda: access.may_go_on(request))
     with live.listening(transport):
         try:
             await listener.run(stall_s)
@@ -192,9 +193,18 @@ async def _listen(request: web.Request, service: Service, ask: Ask) -> web.Strea
 class _Listener:
     """One client that is given the log as it grows."""
 
-    def __init__(self, response: web.StreamResponse, service: Service, ask: Ask, live: Live) -> None:
+    def __init__(
+        self,
+        response: web.StreamResponse,
+        service: Service,
+        ask: Ask,
+        live: Live,
+        may_go_on: Callable[[], bool],
+    ) -> None:
+        self._may_go_on = may_go_on
         self._response, self._service, self._ask, self._live = response, service, ask, live
         self.at, self._left = ask.after, ask.limit
+        self._heartbeat_s = service.settings.heartbeat_interval_s
         self._now = asyncio.get_running_loop().time
         self._written_at = self._now()
 
@@ -210,13 +220,14 @@ class _Listener:
         reason = "limit"
         try:
             while self._left != 0:
-                await self._catch_up(stall_s)
-                if self._live.is_ending:
-                    reason = "shutdown"
+                if self._may_go_on():  # what was recorded after its key was revoked is not for it
+                    await self._catch_up(stall_s)
+                if (over := self._over()) is not None:
+                    reason = over
                     break
                 if self._left != 0:
-                    await self._live.moved(self._written_at + HEARTBEAT_S - self._now())
-                    if self._now() - self._written_at >= HEARTBEAT_S:
+                    await self._live.moved(self._written_at + self._heartbeat_s - self._now())
+                    if self._now() - self._written_at >= self._heartbeat_s:
                         await self._write(b": nothing new\n\n", stall_s)
         except LogCorrupt as error:
             reason = error.code
@@ -235,8 +246,14 @@ class _Listener:
             self.at = at if len(wanted) == len(events) else wanted[-1].seq
             if self._left is not None:
                 self._left -= len(wanted)
-            if self._left == 0 or self._live.is_ending:
+            if self._left == 0 or self._over() is not None:
                 return
+
+    def _over(self) -> str | None:
+        """Return why it gets nothing more; None while it does."""
+        if self._live.is_ending:
+            return "shutdown"
+        return None if self._may_go_on() else "UNAUTHENTICATED"
 
     async def _write(self, data: bytes, stall_s: float) -> None:
         async with asyncio.timeout(stall_s):

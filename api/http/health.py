@@ -1,6 +1,6 @@
 """/healthz, /readyz, /metrics: is the process alive, is the service whole, what does it do."""
 
-import shutil
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -11,6 +11,7 @@ from aiohttp import web
 from attrs import define, field, frozen
 from prometheus_client.core import GaugeMetricFamily
 
+from api.http.answers import answer
 from api.http.inputs import SERVICE
 from api.service import Service
 from eventlog.batch import Batch
@@ -20,23 +21,30 @@ CLOCK_HELD_US_MAX = 5_000_000
 _TYPE_LENGTH_MAX = 200
 
 
-async def healthz(_request: web.Request) -> web.Response:
+async def healthz(request: web.Request) -> web.Response:
     """Say that the process lives."""
-    return web.json_response({"status": "ok"})
+    return await answer(request, b'{"status":"ok"}')
 
 
 async def readyz(request: web.Request) -> web.Response:
     """Say whether the service is whole: 503 only when it is unready."""
     service = request.app[SERVICE]
-    unready, degraded = _unready(service), _degraded(service)
-    status = "unready" if unready else "degraded" if degraded else "ready"
+    status, reasons = judged(service)
     head = service.log.head
     projections = {
         name: {"position": one.position, "lag": max(0, head - one.position), "state": one.state}
         for name, one in service.projections.standings.items()
     }
-    body = {"status": status, "reasons": unready + degraded, "projections": projections}
-    return web.Response(status=503 if unready else 200, body=orjson.dumps(body), content_type="application/json")
+    body = {"status": status, "reasons": reasons, "projections": projections}
+    if status == "unready":
+        return web.Response(status=503, body=orjson.dumps(body), content_type="application/json")
+    return await answer(request, orjson.dumps(body))
+
+
+def judged(service: Service) -> tuple[str, list[str]]:
+    """Return `ready`, `degraded` or `unready`, and why."""
+    unready, degraded = _unready(service), _degraded(service)
+    return "unready" if unready else "degraded" if degraded else "ready", unready + degraded
 
 
 def _unready(service: Service) -> list[str]:
@@ -61,11 +69,15 @@ def _unready(service: Service) -> list[str]:
         if lag_s > service.settings.projection_lag_max_s and not _is_being_made(service, name):
             reasons.append(f"projection {name} is {lag_s:.0f} s behind the log")
     for folder in (service.settings.data_dir, service.settings.runs_dir, service.settings.attachments_dir):
-        free = _free_bytes(folder)
-        if free is None:
+        try:
+            free = _free_bytes(folder)
+        except FileNotFoundError:
             reasons.append(f"the {folder.name} directory is gone")
-        elif free < service.settings.disk_free_bytes_min:
-            reasons.append(f"only {free} bytes are free for the {folder.name} directory; make space")
+        except OSError as error:
+            reasons.append(f"the {folder.name} directory cannot be opened: {error.strerror}")
+        else:
+            if free < service.settings.disk_free_bytes_min:
+                reasons.append(f"only {free} bytes are free for the {folder.name} directory; make space")
     return reasons
 
 
@@ -117,11 +129,14 @@ def _progress(service: Service, one: Standing) -> str:
     return f"projection {one.name} is catching up: it is at event {position} of {service.log.head}"
 
 
-def _free_bytes(folder: Path) -> int | None:
+def _free_bytes(folder: Path) -> int:
+    """Return how much may be written to *folder*, which is opened for it: without a file handle nothing works for long."""
+    fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
-        return shutil.disk_usage(folder).free
-    except OSError:
-        return None
+        found = os.fstatvfs(fd)
+    finally:
+        os.close(fd)
+    return found.f_bavail * found.f_frsize
 
 
 @define
@@ -221,4 +236,4 @@ METRICS = web.AppKey("metrics", Metrics)
 async def metrics(request: web.Request) -> web.Response:
     """Return every series."""
     text = prometheus.generate_latest(request.app[METRICS].registry)
-    return web.Response(body=text, headers={"Content-Type": prometheus.CONTENT_TYPE_LATEST})
+    return await answer(request, text, form=prometheus.CONTENT_TYPE_LATEST)

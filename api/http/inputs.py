@@ -19,6 +19,8 @@ from projections.run.errors import InvalidCommand
 
 SERVICE = web.AppKey("service", Service)
 REQUEST_ID = "request_id"
+ACTOR, ROLE = "actor", "role"
+"""Under these a request holds the name and the role of its key, once it was let in with one."""
 LARGE_BYTES = 65_536
 """Bodies above this are parsed off the event loop."""
 
@@ -36,6 +38,11 @@ def request_id_of(request: web.BaseRequest) -> str:
 def _carried_request_id(request: web.BaseRequest) -> str | None:
     given = request.headers.get("X-Request-Id")
     return given if given and len(given) <= 128 and given.isascii() and given.isprintable() else None
+
+
+def actor_of(request: web.BaseRequest) -> str:
+    """Return who sent the request: the name of a key, or `anonymous`."""
+    return str(request.get(ACTOR, ANONYMOUS))
 
 
 def params(request: web.BaseRequest, *known: str, faults: list[Fault] | None = None) -> dict[str, str]:
@@ -204,4 +211,4 @@ async def origin_of(request: web.BaseRequest, query: dict[str, str], body: Any, 
         asked = {"method": request.method, "path": unquote(request.rel_url.raw_path), "query": query, "body": body}
         digest = await asyncio.to_thread(sha256_json, asked) if is_large else sha256_json(asked)
         idempotency = IdempotencyKey(key, digest)
-    return Origin(ANONYMOUS, _carried_request_id(request), traceparent, idempotency)
+    return Origin(actor_of(request), _carried_request_id(request), traceparent, idempotency)

@@ -70,11 +70,11 @@ async def list_runs(request: web.Request) -> web.Response:
     service = request.app[SERVICE]
     faults: list[Fault] = []
     given = params(request, *_PARAMS, faults=faults)
-    ask = _ask(given, faults)
+    ask = ask_of(given, faults)
     await service.fresh(stale_ok=ask.stale)
     page = await service.query(lambda query: query.page(ask.filters, ask.after, ask.limit, full=ask.full))
     items, next_after = await _items(service, page, full=ask.full)
-    cursor = _cursor(next_after, ask.fingerprint) if next_after else None
+    cursor = cursor_of(next_after, ask) if next_after else None
     rest: dict[str, Any] = {"count": len(items), "next_cursor": cursor, "runs_dir": "."}
     if ask.include_total:
         rest["total"] = await service.query(lambda query: _total(query, ask.filters))
@@ -117,7 +117,13 @@ async def _items(service: Service, page: Page, *, full: bool) -> tuple[list[byte
     return items, page.next_after
 
 
-def _ask(given: dict[str, str], faults: list[Fault]) -> Ask:
+def ask_of(given: dict[str, str], faults: list[Fault]) -> Ask:
+    """Return which page *given* asks for; *faults* are those found before.
+
+    Raises:
+        InvalidCommand: with all of them.
+
+    """
     for name, kind in (("status", model.Status), ("risk_level", model.RiskLevel)):
         if name in given and given[name] not in get_args(kind):
             faults.append(Fault(f"?{name}", f"must be one of {', '.join(get_args(kind))}"))
@@ -182,8 +188,9 @@ def _fingerprint(filters: Filters) -> str:
     return sha256(canonical(told)).hexdigest()[:16]
 
 
-def _cursor(after: Key, fingerprint: str) -> str:
-    return base64.urlsafe_b64encode(orjson.dumps([1, fingerprint, *after])).decode().rstrip("=")
+def cursor_of(after: Key, ask: Ask) -> str:
+    """Return the cursor of the page of *ask* that begins after *after*."""
+    return base64.urlsafe_b64encode(orjson.dumps([1, ask.fingerprint, *after])).decode().rstrip("=")
 
 
 def _after(text: str, fingerprint: str, faults: list[Fault]) -> Key | None:

@@ -5,6 +5,7 @@ Only what was published is told: proofs lead to a checkpoint that is signed and 
 
 import asyncio
 import base64
+import re
 from typing import Any
 
 import orjson
@@ -24,6 +25,7 @@ from projections.run.events import is_run_id
 
 COVERED_WAIT_MAX_S = 2.0
 _PROOFS_AT_ONCE = 16
+_SIZE = re.compile("0|[1-9][0-9]*", re.ASCII)
 _FULL_TILE = {"Cache-Control": "public, max-age=31536000, immutable"}
 _MOVING = {"Cache-Control": "no-cache"}
 
@@ -31,13 +33,13 @@ _MOVING = {"Cache-Control": "no-cache"}
 async def checkpoint(request: web.Request) -> web.Response:
     """GET /log/checkpoint: the newest signed checkpoint, with the witnesses' lines that came for it."""
     params(request)
-    return _text(request.app[SERVICE].log.notary.published.note.data)
+    return await _text(request, request.app[SERVICE].log.notary.published.note.data)
 
 
 async def key(request: web.Request) -> web.Response:
     """GET /log/key: the key that checks what the log signs."""
     params(request)
-    return _text(request.app[SERVICE].log.notary.vkey.encode() + b"\n")
+    return await _text(request, request.app[SERVICE].log.notary.vkey.encode() + b"\n")
 
 
 async def tile(request: web.Request) -> web.Response:
@@ -48,7 +50,7 @@ async def tile(request: web.Request) -> web.Response:
     if wanted is None or data is None:
         raise NotFound(request.path)
     headers = _FULL_TILE if wanted.width == TILE_WIDTH else _MOVING
-    return web.Response(body=data, content_type="application/octet-stream", headers=headers)
+    return await answer(request, data, headers=headers, form="application/octet-stream")
 
 
 async def consistency(request: web.Request) -> web.Response:
@@ -94,12 +96,17 @@ async def _proven(log: Log, recorded: list[Recorded], published: Published) -> l
 
 
 def _size(given: dict[str, str], name: str, published: int, faults: list[Fault]) -> int:
-    text = given.get(name, "")
-    if text.isascii() and text.isdigit() and len(text) <= 18 and int(text) <= published:
+    text = given.get(name)
+    if text is None:
+        faults.append(Fault(f"?{name}", f"is required: a size of the log, from 0 to {published}, the published one"))
+    elif not _SIZE.fullmatch(text):
+        faults.append(Fault(f"?{name}", "must be a whole number without a sign and without leading zeros"))
+    elif len(text) > len(str(published)) or int(text) > published:
+        faults.append(Fault(f"?{name}", f"must not be above {published}, the size that was published last"))
+    else:
         return int(text)
-    faults.append(Fault(f"?{name}", f"is required: a size of the log, from 0 to {published}, the published one"))
     return 0
 
 
-def _text(data: bytes) -> web.Response:
-    return web.Response(body=data, content_type="text/plain", charset="utf-8", headers=_MOVING)
+async def _text(request: web.Request, data: bytes) -> web.Response:
+    return await answer(request, data, headers=_MOVING, form="text/plain; charset=utf-8")

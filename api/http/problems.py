@@ -15,6 +15,7 @@ from api.errors import (
     MethodNotAllowed,
     NotFound,
     RangeNotSatisfiable,
+    Unauthenticated,
 )
 from eventlog.errors import RunlogError
 
@@ -23,6 +24,7 @@ logger = structlog.get_logger("api.http")
 STATUSES = {
     "MALFORMED_JSON": 400,
     "MALFORMED_REQUEST": 400,
+    "UNAUTHENTICATED": 401,
     "FORBIDDEN": 403,
     "RUN_NOT_FOUND": 404,
     "ATTACHMENT_NOT_FOUND": 404,
@@ -33,6 +35,7 @@ STATUSES = {
     "ADVISORY_CONFLICT": 409,
     "ATTACHMENT_CONFLICT": 409,
     "RUN_FULL": 409,
+    "EVIDENCE_INCOMPLETE": 409,
     "RUN_WITHDRAWN": 410,
     "BODY_TOO_LARGE": 413,
     "UNSUPPORTED_MEDIA_TYPE": 415,
@@ -40,11 +43,14 @@ STATUSES = {
     "VALIDATION_ERROR": 422,
     "HASH_MISMATCH": 422,
     "IDEMPOTENCY_KEY_REUSED": 422,
+    "RATE_LIMITED": 429,
     "HEADERS_TOO_LARGE": 431,
     "INTERNAL": 500,
     "LOG_BUSY": 503,
     "LOG_HALTED": 503,
     "LOG_CORRUPT": 503,
+    "LOG_DAMAGED": 503,
+    "TREE_DAMAGED": 503,
     "UNKNOWN_EVENT": 503,
     "CHECKPOINT_BEHIND": 503,
     "PROJECTION_BEHIND": 503,
@@ -59,8 +65,7 @@ _SECRET_FACTS = ("reason",)  # of a halt: the operating system's own words, whic
 def problem(error: RunlogError, request_id: str) -> web.Response:
     """Return the answer for *error*: its facts at the top, and again under `detail`."""
     status = STATUSES[error.code]
-    facts = facts_of(error)
-    body = {**told(error), "request_id": request_id, "detail": {"error": error.code, **facts}}
+    facts, body = facts_of(error), body_of(error, request_id)
     headers = {}
     if "retry_after_s" in facts:
         headers["Retry-After"] = str(facts["retry_after_s"])
@@ -68,9 +73,22 @@ def problem(error: RunlogError, request_id: str) -> web.Response:
         headers["Content-Range"] = f"bytes */{error.size_bytes}"
     if isinstance(error, MethodNotAllowed):
         headers["Allow"] = ", ".join(error.allow)
+    if isinstance(error, Unauthenticated):
+        headers["WWW-Authenticate"] = challenge(error)
     return web.Response(
         status=status, body=orjson.dumps(body, default=str), content_type="application/json", headers=headers
     )
+
+
+def challenge(error: Unauthenticated) -> str:
+    """Return what `WWW-Authenticate` says (RFC 6750: no error where no key came)."""
+    refused = ', error="invalid_token"' if error.reason == "unknown_key" else ""
+    return f'Bearer realm="runlog"{refused}'
+
+
+def body_of(error: RunlogError, request_id: str) -> dict[str, Any]:
+    """Return the body of the answer for *error*."""
+    return {**told(error), "request_id": request_id, "detail": {"error": error.code, **facts_of(error)}}
 
 
 def told(error: RunlogError) -> dict[str, Any]:

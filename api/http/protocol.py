@@ -6,11 +6,13 @@ from typing import Any
 import orjson
 from aiohttp import web
 from aiohttp.http_exceptions import LineTooLong
+from aiohttp.streams import EMPTY_PAYLOAD
 from aiohttp.web_protocol import RequestHandler
 
 from api.errors import BadRequest, HeadersTooLarge, Internal, RequestTimeout
 from api.http.inputs import request_id_of
 from api.http.problems import logger, problem
+from api.http.ready import SAFE_HEADERS, SERVER
 from eventlog.errors import RunlogError
 
 KEEPALIVE_S = 75.0
@@ -19,23 +21,40 @@ KEEPALIVE_S = 75.0
 class Connection(RequestHandler):
     """One client's connection."""
 
-    __slots__ = ("heard_at",)
+    __slots__ = ("_body", "_head_since", "_made_at")
 
-    heard_at: float
+    _body: Any
+    """Of the request that came last."""
+    _head_since: float | None
+    """Since when a part of a head is there that is not whole yet; of the first one, since the connection was made."""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self.heard_at = asyncio.get_running_loop().time()
+        self._head_since = self._made_at = asyncio.get_running_loop().time()
+        self._body = EMPTY_PAYLOAD
         super().connection_made(transport)
+
+    def data_received(self, data: bytes) -> None:
+        requests, is_head = self._request_count, self._body.is_eof()
+        super().data_received(data)
+        if self._request_count > requests:
+            self._head_since, self._body = None, self._messages[-1][1]
+        elif is_head and self._head_since is None:
+            self._head_since = asyncio.get_running_loop().time()
 
     @property
     def is_idle(self) -> bool:
-        """Whether no request is under way on it."""
-        return not self._request_in_progress and not self._messages
+        """Whether it waits for a request's head, and for nothing else."""
+        waiter = self._waiter
+        return waiter is not None and not waiter.done()
 
     @property
-    def is_silent_before_first_request(self) -> bool:
-        """Whether it has not sent a whole request head yet; later ones are the keep-alive timer's matter."""
-        return self._request_count == 0
+    def idle_since(self) -> float:
+        """When it answered last, or was made; of an idle one."""
+        return max(self._made_at, self._next_keepalive_close_time - KEEPALIVE_S)
+
+    def is_late(self, now: float, bound_s: float) -> bool:
+        """Tell whether a head is not whole *bound_s* seconds after it began."""
+        return self._head_since is not None and self.is_idle and now - max(self._head_since, self.idle_since) > bound_s
 
     def handle_error(
         self,
@@ -55,13 +74,13 @@ class Connection(RequestHandler):
             error = Internal()
         request_id = request_id_of(request)
         response = problem(error, request_id)
-        response.headers["X-Request-Id"] = request_id
+        response.headers.extend({"X-Request-Id": request_id, "Server": SERVER, **SAFE_HEADERS})
         response.force_close()
         return response
 
 
 class BoundedServer(web.Server):
-    """Makes connections, at most so many; a new one takes the place of the oldest idle one."""
+    """Makes connections, at most so many; a new one takes the place of the one that is idle for longest."""
 
     def __init__(self, inner: web.Server, connections_max: int, idle_timeout_s: float) -> None:
         super().__init__(
@@ -78,7 +97,8 @@ class BoundedServer(web.Server):
 
     def connection_made(self, handler: RequestHandler, transport: asyncio.Transport) -> None:
         if len(self._connections) >= self._connections_max:
-            oldest = next((c for c in self._connections if isinstance(c, Connection) and c.is_idle), None)
+            idle = (one for one in self._connections if isinstance(one, Connection) and one.is_idle)
+            oldest = min(idle, key=lambda one: one.idle_since, default=None)
             if oldest is None:
                 handler.force_close()
             else:
@@ -91,15 +111,13 @@ class BoundedServer(web.Server):
         await super().shutdown(timeout)
 
     async def _sweep(self) -> None:
-        """End connections that never came to send a whole request."""
+        """End requests of which not even the head came in time."""
         pause_s = min(1.0, self._idle_timeout_s / 4)
         while True:
             await asyncio.sleep(pause_s)
             now = self._loop.time()
             for connection, transport in list(self._connections.items()):
-                if not isinstance(connection, Connection) or not connection.is_silent_before_first_request:
-                    continue
-                if now - connection.heard_at > self._idle_timeout_s:
+                if isinstance(connection, Connection) and connection.is_late(now, self._idle_timeout_s):
                     transport.write(_timed_out(self._idle_timeout_s))
                     connection.force_close()
 
@@ -118,5 +136,6 @@ class Runner(web.AppRunner):
 def _timed_out(idle_s: float) -> bytes:
     error = RequestTimeout(idle_s)
     body = orjson.dumps({"error": error.code, "message": error.message, "detail": {"error": error.code}})
-    head = "HTTP/1.1 408 Request Timeout\r\nContent-Type: application/json\r\nConnection: close\r\nContent-Length: "
-    return f"{head}{len(body)}\r\n\r\n".encode() + body
+    told = {"Content-Type": "application/json", "Connection": "close", "Content-Length": len(body), "Server": SERVER}
+    head = "".join(f"{name}: {value}\r\n" for name, value in {**told, **SAFE_HEADERS}.items())
+    return f"HTTP/1.1 408 Request Timeout\r\n{head}\r\n".encode() + body

@@ -7,37 +7,26 @@ signal exits at once. Nothing acknowledged is lost either way.
 import asyncio
 import gc
 import os
+import resource
 import signal
 import sys
-from typing import ClassVar
 
 import structlog
-from aiohttp import web
-from attrs import frozen
 
+from api.access.store import read_keys
+from api.backup.comparing import compare_with_witnesses
 from api.http.app import make_app
-from api.http.inputs import BASE
+from api.http.listening import Listening, tls_of
 from api.http.protocol import Runner
 from api.service import Service
 from api.settings import Settings
-from eventlog.errors import RunlogError
 from eventlog.logging import configure
 
 logger = structlog.get_logger("api.serve")
 
-
-@frozen
-class CannotListen(RunlogError):
-    """The address is taken, or not this machine's (exit code 3)."""
-
-    code: ClassVar[str] = "CANNOT_LISTEN"
-    host: str
-    port: int
-    reason: str
-
-    @property
-    def message(self) -> str:
-        return f"Cannot listen on {self.host}:{self.port} ({self.reason}). Choose another --port, or stop what listens there."
+_FIRST_PAGE = "/rmos/runs"
+OTHER_FILES = 256
+"""Files that are open beside connections: segments, databases for each reader, attachments on their way."""
 
 
 def run(settings: Settings) -> int:
@@ -45,6 +34,7 @@ def run(settings: Settings) -> int:
     configure(settings.log_level.value)
     sys.setswitchinterval(0.001)  # the writer's thread must get the interpreter back soon after its fsync
     os.umask(0o077)
+    allow_open_files(settings.connections_max + OTHER_FILES)
     try:
         import uvloop
     except ImportError:  # not made for this platform
@@ -52,7 +42,19 @@ def run(settings: Settings) -> int:
     return uvloop.run(_serve(settings))
 
 
+def allow_open_files(wanted: int) -> None:
+    """Let this process hold *wanted* files open, each connection being one, or as many as the system allows."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft == resource.RLIM_INFINITY or soft >= wanted:
+        return
+    allowed = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (allowed, hard))
+    if allowed < wanted:
+        logger.warning("serve.few_files", wanted=wanted, allowed=allowed)
+
+
 async def _serve(settings: Settings) -> int:
+    tls = tls_of(settings)
     stop = asyncio.Event()
     listen_for_signals(stop)
     service = Service.open(settings)
@@ -62,32 +64,40 @@ async def _serve(settings: Settings) -> int:
         idle_timeout_s=settings.idle_timeout_s,
         shutdown_timeout=settings.shutdown_timeout_s,
     )
+    listening = Listening(runner, settings, tls)
     try:
         await runner.setup()
-        site = web.TCPSite(runner, settings.host, settings.port, backlog=1024)
-        try:
-            await site.start()
-        except OSError as error:
-            raise CannotListen(settings.host, settings.port, error.strerror or str(error)) from None
-        port = runner.addresses[0][1]
-        url = f"http://{settings.host}:{port}"
-        print(f"Runlog listens on {url} and keeps its data in {settings.data_dir}.")
-        print(f"Open {url}{BASE}/runs to see the runs. Ctrl-C ends it.", flush=True)
+        await compare_with_witnesses(service)
+        url = await listening.start()
+        _tell(url, settings)
         # What is there by now lives as long as the process: the collector need not walk it again and again.
         gc.collect()
         gc.freeze()
         gc.set_threshold(20_000, 20, 50)
         service.witnesses.start()
-        logger.info("serve.listening", host=settings.host, port=port, events=service.log.head + 1)
-        if settings.open:
-            await asyncio.to_thread(_open_browser, f"{url}{BASE}/runs")
+        logger.info("serve.listening", address=url, events=service.log.head + 1)
+        if settings.open and settings.uds is None:
+            await asyncio.to_thread(_open_browser, f"{url}{_FIRST_PAGE}")
         await stop.wait()
         logger.info("serve.stopping")
     finally:
         await runner.cleanup()
+        listening.end()
         await service.close()
     logger.info("serve.stopped")
     return 0
+
+
+def _tell(address: str, settings: Settings) -> None:
+    print(f"Runlog listens on {address} and keeps its data in {settings.data_dir}.")
+    keys = read_keys(settings.data_dir)
+    if keys is not None:
+        left = len(keys.by_name)
+        print(f"A key is needed: there {'is' if left == 1 else 'are'} {left or 'none, so nobody is let in'}.")
+    if settings.uds is not None:
+        print(f"Ask it with `curl --unix-socket {address} http://localhost{_FIRST_PAGE}`. Ctrl-C ends it.", flush=True)
+    else:
+        print(f"Open {address}{_FIRST_PAGE} to see the runs. Ctrl-C ends it.", flush=True)
 
 
 def listen_for_signals(stop: asyncio.Event) -> None:

@@ -10,6 +10,7 @@ import unicodedata
 from collections.abc import Callable, Mapping
 from difflib import get_close_matches
 from functools import partial
+from itertools import islice
 from types import NoneType
 from typing import Any, Literal, TypeVar, get_args, get_origin
 
@@ -25,7 +26,13 @@ from projections.run.events import is_native_run_id
 
 T = TypeVar("T")
 
+FAULTS_MAX = 1000
+"""How many of one kind are listed in one place; the rest are counted. A body of 4 MiB may have a million."""
+NEAREST_MAX = 20
+"""For how many unknown fields the nearest known one is looked for: it takes longer than all else together."""
+
 _SHA256 = re.compile(r"[0-9a-f]{64}", re.ASCII)
+_UNKNOWN = "is not a field of this request"
 _NESTED = (model.Outputs, model.Hashes, model.RaisedException, model.Context)
 _COMMANDS = (model.CreateRun, model.AttachAdvisory, model.SetExplanation, model.Withdraw)
 
@@ -63,7 +70,7 @@ def _faults(error: BaseException, path: str, cls: Any) -> list[Fault]:
     if isinstance(error, _Wrong):
         return [Fault(path + below, message) for below, message in error.faults]
     if isinstance(error, ForbiddenExtraKeysError):
-        return [Fault(f"{path}.{name[:200]}", _unknown(name, cls)) for name in sorted(error.extra_fields)]
+        return _unknown_fields(sorted(error.extra_fields), path, cls)
     if isinstance(error, KeyError):
         return [Fault(path, "is required")]
     assert isinstance(error, ClassValidationError), repr(error)
@@ -77,9 +84,19 @@ def _faults(error: BaseException, path: str, cls: Any) -> list[Fault]:
     return found
 
 
+def _unknown_fields(names: list[str], path: str, cls: Any) -> list[Fault]:
+    found = [
+        Fault(f"{path}.{name[:200]}", _unknown(name, cls) if number < NEAREST_MAX else _UNKNOWN)
+        for number, name in enumerate(names[:FAULTS_MAX])
+    ]
+    if len(names) > FAULTS_MAX:
+        found.append(Fault(path, f"has {len(names) - FAULTS_MAX} more fields that are not of this request"))
+    return found
+
+
 def _unknown(name: str, cls: Any) -> str:
     near = get_close_matches(name[:200], [f.name for f in fields(cls)], n=1)
-    return "is not a field of this request" + (f"; did you mean {near[0]}?" if near else "")
+    return _UNKNOWN + (f"; did you mean {near[0]}?" if near else "")
 
 
 def text(value: Any, _kind: Any = None, *, length_max: int | None = None, blank: bool = True) -> str:
@@ -126,6 +143,14 @@ def _advisory_id(value: Any, _kind: Any) -> str:
     return str(value)
 
 
+def _reason(value: Any, _kind: Any) -> str:
+    if len(text(value, length_max=500, blank=False)) < 6:
+        raise _Wrong(("", f"must have at least 6 characters, and has {len(value)}"))
+    if has_controls(value):
+        raise _Wrong(("", "must not hold control characters"))
+    return str(value)
+
+
 def _object(value: Any) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise _Wrong(("", "must be an object"))
@@ -142,10 +167,12 @@ def _own_meta(value: Any, _kind: Any) -> dict[str, Any]:
 def _strings(value: Any) -> list[str]:
     if not isinstance(value, list):
         raise _Wrong(("", "must be an array of strings"))
-    wrong = [(f"[{i}]", "must be a string") for i, item in enumerate(value) if not isinstance(item, str)]
-    if wrong:
-        raise _Wrong(*wrong)
-    return value
+    count = sum(not isinstance(item, str) for item in value)
+    if not count:
+        return value
+    wrong = ((f"[{i}]", "must be a string") for i, item in enumerate(value) if not isinstance(item, str))
+    more = [("", f"has {count - FAULTS_MAX} more items that must be strings")] if count > FAULTS_MAX else []
+    raise _Wrong(*islice(wrong, FAULTS_MAX), *more)
 
 
 def _one_of(kind: Any) -> Callable[[Any, Any], str]:
@@ -163,6 +190,7 @@ _HOOKS: tuple[tuple[Any, Callable[[Any, Any], Any]], ...] = (
     (str, text),
     (model.Label, partial(text, length_max=200, blank=False)),
     (model.ShortText, partial(text, length_max=200)),
+    (model.Reason, _reason),
     (model.Summary, partial(text, length_max=65_536)),
     (model.Score, _score),
     (model.Sha256, _sha256),

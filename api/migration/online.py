@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 import aiohttp
 from attrs import define, evolve, field
 
-from api.cli.remote import BASE, ServerRefused, ServerUnreachable
+from api.cli.remote import BASE, ServerRefused, ServerUnreachable, bearer
 from api.migration.holdings import Holdings
 from api.migration.offline import Bars, Say, Source, source_of
 from api.migration.report import Report, Verdict, failed
@@ -62,7 +62,7 @@ def migrate_online(
     if source.backup:
         say(f"The v1 file is kept at {source.backup['path']} (SHA-256 {source.backup['sha256']}).")
     with bars("Importing", source.size, "bytes") as on_bytes:
-        sending = _Sending(path, source, attachments, report, batch_size, on_bytes)
+        sending = _Sending(path, source, attachments, report, batch_size, on_bytes, bearer(settings))
         return asyncio.run(_told(url, sending.run(url)))
 
 
@@ -82,7 +82,7 @@ def roll_back_online(
         if not undo(plan, path, holdings, done, clock, force=force):
             return ""
         with bars("Withdrawing", holdings.count(imported=True), "runs") as on_progress:
-            behind = asyncio.run(_told(url, _withdrawn(plan, holdings, url, done, on_progress)))
+            behind = asyncio.run(_told(url, _withdrawn(plan, holdings, url, bearer(settings), done, on_progress)))
         finish(plan, settings.data_dir, clock)
         return behind
 
@@ -97,6 +97,7 @@ class _Sending:
     _report: Report
     _batch_size: int
     _on_bytes: Callable[[int], None]
+    _headers: dict[str, str]
     _own: deque[Verdict | None] = field(factory=deque)
     """For each record under way the verdict that was reached here, None where the server's is awaited."""
     _sent: dict[str, None] = field(factory=dict)
@@ -110,7 +111,7 @@ class _Sending:
                 return run.status == _OK
 
         async with (
-            aiohttp.ClientSession(timeout=_FOR_EVER) as session,
+            aiohttp.ClientSession(timeout=_FOR_EVER, headers=self._headers) as session,
             session.post(
                 _at(url, "/admin/import"), data=self._lines(is_there), headers={"Content-Type": "application/x-ndjson"}
             ) as answer,
@@ -218,7 +219,12 @@ class _Sending:
 
 
 async def _withdrawn(
-    plan: Plan, holdings: Holdings, url: str, done: Rollback, on_progress: Callable[[int], None]
+    plan: Plan,
+    holdings: Holdings,
+    url: str,
+    headers: dict[str, str],
+    done: Rollback,
+    on_progress: Callable[[int], None],
 ) -> str:
     position = -1
 
@@ -235,7 +241,8 @@ async def _withdrawn(
                 pause_s = float(answer.headers["Retry-After"])
             await asyncio.sleep(pause_s)
 
-    async with aiohttp.ClientSession(timeout=_FOR_EVER, connector=aiohttp.TCPConnector(limit=32)) as session:
+    connector = aiohttp.TCPConnector(limit=32)
+    async with aiohttp.ClientSession(timeout=_FOR_EVER, connector=connector, headers=headers) as session:
         await withdraw_all(plan, holdings, withdraw, done, on_progress)
         return await _caught_up(session, url, position)
 

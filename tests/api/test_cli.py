@@ -164,7 +164,7 @@ def test_what_a_command_returns_is_the_exit_code():
         (LogLocked("var", 1), 3),
         (LogDamaged("it is cut"), 3),
         (LogHalted("EIO"), 3),
-        (KeysMissing("0.0.0.0"), 3),
+        (KeysMissing("0.0.0.0", "var"), 3),
         (PermissionError(13, "Permission denied"), 3),
         (LogCorrupt(1, "2026-01-01.0000", 2), 1),
         (SettingUnknown("prot", "runlog.toml", "port"), 2),

@@ -68,6 +68,7 @@ def test_a_flag_that_was_not_given_and_an_empty_variable_say_nothing(data_dir):
 @pytest.mark.parametrize("name", NAMES)
 def test_every_setting_has_a_variable(name):
     special = {"log_level": "debug", "open": "true", "allow_anonymous": "true", "cors_origin": "https://a.example"}
+    special["uds_mode"] = "0660"
     special["witness"] = f"https://w.example {WITNESS}"
     given = special.get(name, "2000")
     loaded = load({}, {f"RUNLOG_{name.upper()}": given})

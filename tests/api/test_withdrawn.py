@@ -65,7 +65,7 @@ def test_a_withdrawn_run_takes_nothing_more(server: Server) -> None:
     refused(server.post(f"/runs/{run_id}/attach-advisory", {"advisory_id": "a"}), 410, "RUN_WITHDRAWN")
     refused(server.post(f"/runs/{run_id}/explanation", {"status": "READY"}), 410, "RUN_WITHDRAWN")
     refused(server.upload(run_id, b"bytes", kind="note"), 410, "RUN_WITHDRAWN")
-    refused(server.post(f"/admin/runs/{run_id}/withdraw", {"reason": "again"}), 410, "RUN_WITHDRAWN")
+    refused(server.post(f"/admin/runs/{run_id}/withdraw", {"reason": "once more"}), 410, "RUN_WITHDRAWN")
     refused(server.get("/runs/diff", query={"a": run_id, "b": other}), 410, "RUN_WITHDRAWN")
     refused(server.get("/runs/diff", query={"a": other, "b": run_id}), 410, "RUN_WITHDRAWN")
 

@@ -3,12 +3,14 @@
 import sqlite3
 from collections import Counter
 from contextlib import closing
+from datetime import date
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from eventlog.recovery import End
+from projections.overview import Reason, Tool, overview
 from projections.projection import Saved
 from projections.run.events import UnknownEvent
 from projections.stats import GROUPS, Stats, counts
@@ -21,10 +23,13 @@ KINDS = st.fixed_dictionaries(
         "status": st.sampled_from(("OK", "BLOCKED")),
         "mode": st.sampled_from(("m1", "ü")),
         "tool_id": st.sampled_from(("t1", "t2")),
-        "decision": st.sampled_from(("GREEN", "RED")).map(lambda risk: {**run()["decision"], "risk_level": risk}),
+        "decision": st.tuples(st.sampled_from(("GREEN", "RED")), st.sampled_from((None, "too deep", "x" * 300))).map(
+            lambda told: {**run()["decision"], "risk_level": told[0], "block_reason": told[1]}
+        ),
     }
 )
 CHANGES = st.lists(st.tuples(st.integers(0, 4), st.integers(0, 2), KINDS), max_size=30)
+TABLES = ("cell", "run", "daily", "tool", "reason", "sqlite_master")
 FEW = settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
 
 
@@ -60,7 +65,7 @@ def fed(path, events, batch, *, bulk=False):
 
 def rows(path):
     with closing(sqlite3.connect(path)) as db:
-        return [db.execute(f"SELECT * FROM {name} ORDER BY 1").fetchall() for name in ("cell", "run", "sqlite_master")]
+        return [db.execute(f"SELECT * FROM {name} ORDER BY 1").fetchall() for name in TABLES]
 
 
 def key_of(kind, group):
@@ -69,6 +74,15 @@ def key_of(kind, group):
 
 def value_of(kind, name):
     return kind["decision"]["risk_level"] if name == "risk_level" else kind[name]
+
+
+def reason_of(kind):
+    reason = kind["decision"]["block_reason"] or ""
+    return reason if len(reason) <= 200 else reason[:200] + "…"
+
+
+def ranked(counter):
+    return sorted(counter.items(), key=lambda pair: (-pair[1], pair[0]))
 
 
 def expected(kinds, group):
@@ -91,6 +105,27 @@ def test_the_counts_are_those_of_the_runs_in_force_in_every_group(tmp_path_facto
     assert counts(path, "day", "2024-03-01", None) == expected(since, "day")
     until = [kind for kind in since if kind["created_at_utc"] < "2024-03-02"]
     assert counts(path, "mode", "2024-03-01", "2024-03-01") == expected(until, "mode")
+
+
+@given(CHANGES, st.integers(1, 7))
+@FEW
+def test_the_sums_of_the_overview_are_those_of_the_runs_in_force(tmp_path_factory, changes, batch):
+    events, in_force = told(changes)
+    path = fed(tmp_path_factory.mktemp("stats") / "stats.sqlite", events, batch)
+    for since in (None, date(2024, 3, 1)):
+        kinds = [kind for kind in in_force if since is None or kind["created_at_utc"] >= since.isoformat()]
+        found = overview(path, since)
+        days = {date.fromisoformat(item["key"]): item for item in expected(kinds, "day")}
+        assert found.by_day == {day: item["by_status"] for day, item in days.items()}
+        assert found.risk_by_day == {day: item["by_risk_level"] for day, item in days.items()}
+        blocked = [kind for kind in kinds if kind["status"] == "BLOCKED"]
+        totals = Counter(kind["tool_id"] for kind in kinds)
+        by_tool = ranked(Counter(kind["tool_id"] for kind in blocked))
+        assert found.tools == tuple(Tool(name, totals[name], count) for name, count in by_tool)
+        why = Counter(reason_of(kind) for kind in blocked)
+        assert found.reasons == tuple(Reason(*pair) for pair in ranked(why))
+    newest = max((kind["created_at_utc"][:10] for kind in in_force), default=None)
+    assert found.newest == (date.fromisoformat(newest) if newest else None)
 
 
 @given(CHANGES, st.integers(1, 7))
