@@ -60,7 +60,7 @@ async def show(request: web.Request) -> web.Response:
         run=run,
         is_past="at" in given and at != recorded[-1].seq,
         at=at,
-        moments=_moments(recorded, at),
+        moments=told_moments(recorded, at),
         event_count=len(recorded),
         hash_names=HASH_NAMES,
         program=await _program(service, view, run),
@@ -73,7 +73,7 @@ async def show(request: web.Request) -> web.Response:
     )
 
 
-def _moments(recorded: list[Recorded], at: int) -> list[Moment]:
+def told_moments(recorded: list[Recorded], at: int) -> list[Moment]:
     """Return what happened to a run, oldest first; of very much the beginning and the end."""
     if len(recorded) > MOMENTS_MAX:
         recorded = [*recorded[:_EARLIER_MAX], *recorded[_EARLIER_MAX - MOMENTS_MAX :]]

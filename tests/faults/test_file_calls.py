@@ -4,6 +4,7 @@ Whatever it is: nothing acknowledged is lost, reads go on, the operator is told,
 never called; a `write` cannot be made to fail without the sockets, so a truly full disk (test_disk.py) stands for it.
 """
 
+import errno
 import os
 import resource
 import shutil
@@ -14,9 +15,14 @@ from pathlib import Path
 
 import pytest
 
+from eventlog.batch import Stream
+from eventlog.errors import OutOfHandles
+from eventlog.log import Log
+from eventlog.memory import MemoryDisk
 from tests.commands import runlog
 from tests.faults.failing import failing, needs_strace, worker_of
 from tests.faults.load import Sent, at_the_head, every_acknowledged_run_is_served, post, retried, try_to_post
+from tests.projections.logs import ORIGIN
 from tests.server import Answer, Server, free_port, refused, unique, until
 
 LARGE = 300_000  # characters of G-code, which then become an attachment
@@ -152,6 +158,20 @@ def test_a_server_without_a_file_handle_left_says_so_and_serves_again_when_it_ha
     assert all(answer.status < 400 for answer in writes(server, sent))
     assert server.request("GET", "/readyz").status == 200
     every_acknowledged_run_is_served(server, sent)
+
+
+@pytest.mark.parametrize("error", [errno.EMFILE, errno.ENFILE, errno.ENOMEM])
+async def test_an_event_whose_segment_cannot_be_opened_now_is_not_taken_for_damaged(tmp_path: Path, error: int) -> None:
+    """Nor is it ever after: the log would be red until its next start."""
+    disk = MemoryDisk()
+    log = Log.open(tmp_path, disk=disk)
+    appended = await log.append([log.draft("t.v1", "run_1", {}, ORIGIN)], Stream.ABSENT, ORIGIN)
+    disk.fail("read", error, under="log/segments")
+    with pytest.raises(OutOfHandles):
+        log.read(0)
+    assert log.read(0) == appended.events[0]
+    assert log.corrupt == {}
+    await log.close()
 
 
 def test_a_server_may_open_as_many_files_as_its_connections_need(tmp_path: Path) -> None:

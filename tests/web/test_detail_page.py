@@ -11,7 +11,10 @@ import pytest
 from attrs import frozen
 from playwright.sync_api import Page, Route, expect
 
-from tests.server import BASE, FILES, Server, unique
+from api.web.run import MOMENTS_MAX, told_moments
+from eventlog.event import Place, Recorded
+from projections.run.events import EXPLANATION_SET
+from tests.server import BASE, FILES, Server, canonical, unique
 from tests.web.conftest import LONG_S, SHORT_S, Reader
 
 expect.set_options(timeout=LONG_S * 1000)
@@ -150,6 +153,18 @@ def test_a_moment_of_the_history_shows_the_run_as_it_was_then(reader: Reader, st
     expect(page.locator("#timeline li.later")).to_have_count(len(story.seqs) - 1)
     page.get_by_role("link", name="Show it as it is now").click()
     expect(page.locator(".main").get_by_text("adv-7", exact=True)).to_be_visible()
+
+
+def test_of_a_very_long_history_the_first_and_the_last_events_are_told():
+    def recorded(seq: int) -> Recorded:
+        event = {"actor": "a", "data": {"status": "READY", "summary": None}, "time": "t", "type": EXPLANATION_SET}
+        return Recorded(seq, "", canonical(event), Place(0, 0, 0))
+
+    def told(count: int) -> list[int]:
+        return [moment.seq for moment in told_moments([recorded(seq) for seq in range(count)], 0)]
+
+    assert told(MOMENTS_MAX) == list(range(MOMENTS_MAX))
+    assert told(MOMENTS_MAX + 50) == [*range(20), *range(70, MOMENTS_MAX + 50)]
 
 
 def test_a_blocked_run_is_compared_with_the_last_ok_run_of_its_tool(reader: Reader, story: Story):

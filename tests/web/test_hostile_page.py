@@ -1,13 +1,15 @@
 """Whatever stands in a run is text on a page: it never acts, and never breaks the page round it."""
 
 from typing import Any
+from urllib.parse import urlencode
 
 import pytest
 from hypothesis import given
+from hypothesis import strategies as st
 from playwright.sync_api import expect
 
 from api.web.wording import cut, formatted, plain, size
-from tests.server import FEW, JSON, TEXT, Server, unique
+from tests.server import FEW, JSON, TEXT, Server, unique, words
 from tests.web.conftest import LONG_S, Reader
 
 expect.set_options(timeout=LONG_S * 1000)
@@ -15,6 +17,7 @@ expect.set_options(timeout=LONG_S * 1000)
 ACTS = """<script>top.hacked=1</script>"'><img src=x onerror=top.hacked=1></pre></textarea><a href=javascript:top.hacked=1>"""
 TURNS = "\u202eشغّل الآلة\u202c \u2066\u05de\u05db\u05d5\u05e0\u05d4\u2069"
 LONG = "W" * 10_000
+QUERY = words("run_id a b at cursor limit status mode risk_level tool_id_prefix date_from include_withdrawn stale v")
 
 
 @pytest.fixture(scope="module")
@@ -78,6 +81,17 @@ def test_a_run_as_large_as_may_be_has_a_page_that_is_not(server: Server):
     assert answer.status == 200
     assert len(answer.body) < 600_000
     assert b"all of it is in the download" in answer.body
+
+
+@FEW
+@given(
+    st.lists(st.tuples(st.sampled_from(QUERY) | TEXT, st.sampled_from(["", "-1", "latest", "true"]) | TEXT), max_size=4)
+)
+def test_no_address_makes_the_server_stumble(server: Server, hostile: dict[str, Any], query: list[tuple[str, str]]):
+    run_id = hostile["run_id"]
+    for path in ("/rmos/runs", "/rmos/runs/diff", f"/rmos/runs/{run_id}/gcode", f"/rmos/runs/{run_id}/evidence.zip"):
+        answer = server.request("GET", f"{path}?{urlencode(query)}", headers={"Accept": "text/html"})
+        assert answer.status in (200, 404, 410, 422), path
 
 
 @FEW

@@ -69,7 +69,7 @@ OF_STATE_TOO = {"?cursor", "?from", "?to", "Content-Digest", "$.import"}
 def filled(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """A server with the real runs of v1, and with what the document's examples name."""
     folder = tmp_path_factory.mktemp("filled")
-    assert migrate(V1_FILE, folder / "data").code == 0
+    assert migrate(V1_FILE, folder / "data", "--no-backup").code == 0
     assert digest(CONTENT) == DIGEST.example
     server = Server(folder)
     try:
