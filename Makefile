@@ -13,7 +13,7 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-war
 .DEFAULT_GOAL := run
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
-.PHONY: run test soak check bench strace chromium clean
+.PHONY: run test fuzz soak check bench strace chromium clean
 
 run: $(VENV)/.installed-run
 	exec $(BIN)/runlog serve --data-dir var $(ARGS)
@@ -21,6 +21,10 @@ run: $(VENV)/.installed-run
 # By file, so that the tests of one file share their server.
 test: $(VENV)/.installed-test strace chromium
 	$(BIN)/python -m pytest -q -ra -n $(JOBS) --maxprocesses 4 --dist loadfile --cov --cov-branch --cov-report=term $(ARGS)
+
+# The server against its own OpenAPI document, with many more requests than `make test` makes up: minutes.
+fuzz: $(VENV)/.installed-test
+	FUZZ=1 $(BIN)/python -m pytest -q -ra -n $(JOBS) --maxprocesses 4 tests/api/http/test_schemathesis.py $(ARGS)
 
 # The whole of what `make test` samples: hours. docs/faults.md tells of what.
 soak: $(VENV)/.installed-test strace

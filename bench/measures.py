@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from bench import batches, evidence, importing, reading, rebuilding, running, writing
+from bench import batches, evidence, importing, pages, reading, rebuilding, running, writing
 from bench.processes import BenchError
 from bench.stage import Stage, say
 from bench.table import Row
@@ -18,6 +18,7 @@ MEASURES: dict[str, Measure] = {
     "P5": reading.p5,
     "P13": writing.p13,
     "P6": reading.p6,
+    "pages": pages.pages,
     "P10": running.p10,
     "P11": running.p11,
     "P14": running.p14,

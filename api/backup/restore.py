@@ -24,8 +24,9 @@ from eventlog.lock import WriterLock
 from eventlog.opening import LOG_JSON
 from eventlog.posix import PosixDisk
 from eventlog.segment import SEGMENTS
+from eventlog.whole import DRAFT
 
-_HARMLESS = frozenset({"writer.lock", "lost+found"})
+_HARMLESS = frozenset({"writer.lock", "lost+found", MARKER + DRAFT})
 
 
 def restore(

@@ -101,8 +101,10 @@ class _Batch:
 
     def hang_up(self) -> None:
         """End the connection with what is unread: so the client learns that there was more."""
-        if self._request.transport is not None:
-            self._request.transport.abort()
+        transport = self._request.transport
+        if transport is not None and not transport.is_closing():
+            logger.warning("batch.too_slow", lines=self._number)
+            transport.abort()
 
     async def run(self, unread: Unread, response: web.StreamResponse) -> None:
         """Answer every line.

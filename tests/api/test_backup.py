@@ -136,6 +136,18 @@ def test_a_backup_is_a_data_directory_that_verifies_with_all_that_is_not_derived
     assert (backup / "secrets" / "signing.key").stat().st_mode & 0o777 == 0o600
 
 
+def test_a_backup_ends_where_the_checkpoint_does_whatever_is_written_behind_it(copy: Path) -> None:
+    """As beside a server that has not signed its newest events yet, and is writing one more."""
+    signed = (copy / "data" / "log" / "checkpoint").read_bytes()
+    grow(copy / "data", 12, 4)
+    (copy / "data" / "log" / "checkpoint").write_bytes(signed)
+    with segments(copy / "data")[-1].open("ab") as file:
+        file.write(b'{"seq":17,"first":17,"la')
+    assert taken(copy / "data", copy / "new").size == 13
+    assert is_good(copy / "new")
+    assert segments(copy / "new")[-1].read_bytes() == segments(copy / "backup")[-1].read_bytes()
+
+
 def test_what_is_there_and_unchanged_is_not_copied_again(copy: Path) -> None:
     before = {path.name: path.stat().st_ino for path in segments(copy / "backup")}
     grow(copy / "data", 12, 6)
@@ -298,16 +310,23 @@ def test_a_backup_that_is_not_whole_is_not_restored(copy: Path, damaged: str, is
     assert not (copy / "new").exists()
 
 
-def test_a_restore_that_was_interrupted_is_no_log_and_goes_on(copy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    RefusingDisk(monkeypatch, 4)
-    with pytest.raises(OSError, match="is gone"):
-        put_back(copy / "backup", copy / "new")
-    monkeypatch.undo()
-    assert not (copy / "new" / "log" / "log.json").exists()
-    put_back(copy / "backup", copy / "new")
-    assert is_good(copy / "new")
-    with pytest.raises(RestoreRefused):
-        put_back(copy / "backup", copy / "new")
+def test_a_restore_that_is_interrupted_anywhere_is_no_log_before_all_is_there_and_goes_on(
+    copy: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put_back(copy / "backup", copy / "whole")
+    whole = {path: data for path, data in everything_under(copy / "whole").items() if path != MARKER}
+    disk = RefusingDisk(monkeypatch, 0)
+    for left in range(len(whole)):
+        new = copy / f"new{left}"
+        disk.left = left
+        with contextlib.suppress(OSError):
+            put_back(copy / "backup", new)
+        disk.left = -1
+        if not (new / "log" / "log.json").exists():
+            put_back(copy / "backup", new)
+        assert everything_under(new).items() >= whole.items()
+        with pytest.raises(RestoreRefused):
+            put_back(copy / "backup", new)
 
 
 def test_a_backup_without_secrets_has_none_and_opens_once_the_key_is_there(copy: Path) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from projections.known import NAMES
+from projections.known import NAMES, VERSIONS
 from tests.commands import V1_FILE, Ran, everything_under, runlog
 from tests.server import Server, until
 
@@ -102,13 +102,15 @@ def test_a_list_shows_every_projection_at_the_head(stopped: Server) -> None:
     head = 39 + 5 + (0 + 1 + 2 + 3 + 4) + 2 - 1
     assert listed == {
         "projections": [
-            {"name": name, "version": 1, "position": head, "head": head, "state": "running", "error": None}
-            for name in NAMES
+            {"name": name, "version": version, "position": head, "head": head, "state": "running", "error": None}
+            for name, version in VERSIONS.items()
         ]
     }
     assert all_but_shared_memory(stopped.data_dir) == before
     shown = projections(stopped, "list").out.splitlines()
-    assert [line.split() for line in shown[1:]] == [[name, "1", str(head), str(head), "running"] for name in NAMES]
+    assert [line.split() for line in shown[1:]] == [
+        [name, str(version), str(head), str(head), "running"] for name, version in VERSIONS.items()
+    ]
 
 
 def test_a_list_beside_a_running_server_needs_no_lock(own_server: Server) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from api.cli.remote import ServerRefused, call
-from projections.known import NAMES
+from projections.known import NAMES, VERSIONS
 from projections.lock import ProjectionsLock
 from tests.commands import Ran, everything_under, runlog
 from tests.projections.logs import append, many, run_id_of
@@ -106,7 +106,8 @@ def test_the_list_has_the_shape_of_the_specification(server: Server) -> None:
     until(lambda: are_at_the_head(server), "the projections were at the head")
     assert server.get("/admin/projections").json == {
         "projections": [
-            {"name": name, "version": 1, "position": 0, "head": 0, "state": "running", "error": None} for name in NAMES
+            {"name": name, "version": version, "position": 0, "head": 0, "state": "running", "error": None}
+            for name, version in VERSIONS.items()
         ]
     }
 

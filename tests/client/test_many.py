@@ -9,15 +9,11 @@ from typing import Any
 import pytest
 from aiohttp import web
 
-from api.http.app import ROUTES
 from runlog_client import Refused, RunlogClient, Unreachable
 from runlog_client.sse import Block, Reader
 from tests.client.conftest import Between, cut
-from tests.server import BASE, Server, body, unique
+from tests.server import Server, body, unique
 
-THERE = {route[:2] for route in ROUTES}
-needs_batch = pytest.mark.skipif(("POST", f"{BASE}/runs/batch") not in THERE, reason="no /runs/batch yet")
-needs_events = pytest.mark.skipif(("GET", f"{BASE}/events") not in THERE, reason="no /events yet")
 PATIENT_S = 60.0
 
 
@@ -39,7 +35,6 @@ def test_a_stream_is_read_as_its_standard_says():
     ]
 
 
-@needs_batch
 async def test_each_run_of_a_batch_has_its_answer_in_its_order(runs: RunlogClient, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr("runlog_client.batches.LINES_MAX", 40)
     lines = [body(meta={"n": n}) if n % 10 else body(score=101) for n in range(100)]
@@ -52,7 +47,6 @@ async def test_each_run_of_a_batch_has_its_answer_in_its_order(runs: RunlogClien
         assert (run["meta"], run["log"]["seq"]) == ({"n": n}, answers[n]["seq"])
 
 
-@needs_batch
 async def test_a_batch_takes_what_comes_as_it_comes(runs: RunlogClient):
     async def producing() -> Any:
         for _ in range(3):
@@ -63,7 +57,6 @@ async def test_a_batch_takes_what_comes_as_it_comes(runs: RunlogClient):
     assert [answer async for answer in runs.batch([])] == []
 
 
-@needs_batch
 async def test_a_batch_that_breaks_off_is_sent_again_and_nothing_doubles(between: Between):
     label, tries = unique("label"), itertools.count()
 
@@ -81,7 +74,6 @@ async def test_a_batch_that_breaks_off_is_sent_again_and_nothing_doubles(between
     assert len(there) == 30
 
 
-@needs_batch
 async def test_a_batch_goes_on_under_a_server_that_is_killed_and_restarted(own_server: Server):
     label, port, count = unique("label"), own_server.port, 3_000
     done = 0
@@ -103,7 +95,6 @@ async def test_a_batch_goes_on_under_a_server_that_is_killed_and_restarted(own_s
     assert seen == list(range(count))
 
 
-@needs_batch
 async def test_lines_that_were_not_taken_for_now_are_sent_again_and_only_they(between: Between):
     sent: list[int] = []
 
@@ -124,7 +115,6 @@ async def test_lines_that_were_not_taken_for_now_are_sent_again_and_only_they(be
     assert [answer["status"] for answer in answers] == [422, 422, 201, 201, 201]
 
 
-@needs_batch
 async def test_a_batch_that_nobody_takes_tells_so(between: Between):
     async with RunlogClient(between.url + "/nowhere", retry_for_s=0) as runs:
         with pytest.raises(Refused, match="NOT_FOUND"):
@@ -146,7 +136,6 @@ async def first(count: int, events: Any) -> list[Any]:
     return found
 
 
-@needs_events
 async def test_events_come_from_the_past_and_then_as_they_happen(runs: RunlogClient):
     run = await runs.create(**body())
     events = runs.events(run_id=run["run_id"])
@@ -158,7 +147,6 @@ async def test_events_come_from_the_past_and_then_as_they_happen(runs: RunlogCli
     assert [one["event"]["type"] for one in await live] == ["rmos.advisory.attached.v1", "rmos.explanation.set.v1"]
 
 
-@needs_events
 async def test_a_listener_misses_nothing_and_hears_nothing_twice_when_the_server_is_killed_or_stopped(
     own_server: Server,
 ):
@@ -210,7 +198,6 @@ async def test_a_stream_that_says_nothing_is_opened_again_after_a_pause(between:
     assert asked[1] - asked[0] >= 1
 
 
-@needs_events
 async def test_a_stream_that_is_refused_is_an_error(runs: RunlogClient):
     with pytest.raises(Refused, match="VALIDATION_ERROR"):
         await first(1, runs.events(run_id="nope", after=-5))

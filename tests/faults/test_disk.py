@@ -1,6 +1,7 @@
 """A disk that is full, truly, and one that fails a call: reads go on, and nothing acknowledged is lost."""
 
 import contextlib
+import json
 import os
 import subprocess
 from collections.abc import Iterator
@@ -104,6 +105,10 @@ def test_a_disk_that_runs_full_under_writes_loses_nothing_that_it_acknowledged(o
     assert server.get(f"/runs/{first.run['run_id']}", query={"stale": "ok"}).json == first.run
     assert server.request("GET", "/healthz").status == 200
     (server.data_dir / "ballast").unlink()
+    sent.append(post(server))  # smaller than what did not fit: nothing of that stands behind it
+    (segment,) = segments(server)
+    lines = segment.read_bytes().rstrip(b"\0").splitlines(keepends=True)
+    assert [json.loads(line)["seq"] for line in lines] == list(range(len(sent)))
     sent.append(accepted_now(server, one))
     at_the_head(server)
     every_acknowledged_run_is_served(server, sent)

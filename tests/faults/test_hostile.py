@@ -7,6 +7,7 @@ import contextlib
 import gzip
 import http.client
 import json
+import os
 import re
 import resource
 import socket
@@ -253,7 +254,7 @@ REQUESTS = st.builds(
 
 
 @given(sent=REQUESTS)
-@settings(max_examples=60, deadline=None, suppress_health_check=[*HealthCheck])
+@settings(max_examples=int(os.environ.get("FUZZ_EXAMPLES", "60")), deadline=None, suppress_health_check=[*HealthCheck])
 def test_no_bytes_make_a_500_or_a_hang(server: Server, sent: bytes) -> None:
     """What is not a whole request is waited for until the server is told that no more comes."""
     with connected(server) as connection, contextlib.suppress(ConnectionResetError, BrokenPipeError):

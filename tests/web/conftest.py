@@ -11,14 +11,18 @@ from pathlib import Path
 from typing import Any, Literal
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, expect, sync_playwright
 
 from tests.server import Server
 
+Scheme = Literal["light", "dark"]
 AXE = Path(__file__).with_name("axe.min.js").read_text("utf-8")
 CHROMIUM = shutil.which("chromium")
-SHORT_S, LONG_S = 20, 60
+TALL_PIXELS_MAX = 4000
+"""Of a page above this only the beginning is pictured: the rest takes seconds to paint."""
+LONG_S = 60
 """How long what is soon there may take on a machine that has much else to do (seconds)."""
+expect.set_options(timeout=LONG_S * 1000)
 
 
 @pytest.fixture(scope="session")
@@ -32,9 +36,6 @@ def browser() -> Iterator[Browser]:
         )
         yield started
         started.close()
-
-
-Scheme = Literal["light", "dark"]
 
 
 class Reader:
@@ -53,7 +54,7 @@ class Reader:
     def open(self, path: str, *, status: int = 200, **context: Any) -> Page:
         """Open *path* in a window of its own; *context* is what `Browser.new_context` takes."""
         window = self._browser.new_context(**{"viewport": {"width": 1280, "height": 900}, **context})
-        window.set_default_timeout(SHORT_S * 1000)
+        window.set_default_timeout(LONG_S * 1000)
         window.set_default_navigation_timeout(LONG_S * 1000)
         self._contexts.append(window)
         page = window.new_page()
@@ -73,8 +74,10 @@ class Reader:
             for scheme in schemes:
                 page.emulate_media(color_scheme=scheme)
                 where = f"{name}-{width}-{scheme}"
-                page.screenshot(path=self.folder / f"{where}.png", full_page=True)
-                wide = page.evaluate("document.documentElement.scrollWidth")
+                wide, tall = page.evaluate(
+                    "[document.documentElement.scrollWidth, document.documentElement.scrollHeight]"
+                )
+                page.screenshot(path=self.folder / f"{where}.png", full_page=tall <= TALL_PIXELS_MAX)
                 assert wide <= width, f"{where}: it is {wide} pixels wide"
                 found = page.evaluate("axe.run(document, {resultTypes: ['violations']})")["violations"]
                 assert not found, f"{where}: {json.dumps(_told(found), indent=1)}"

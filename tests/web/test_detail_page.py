@@ -15,9 +15,7 @@ from api.web.run import MOMENTS_MAX, told_moments
 from eventlog.event import Place, Recorded
 from projections.run.events import EXPLANATION_SET
 from tests.server import BASE, FILES, Server, canonical, unique
-from tests.web.conftest import LONG_S, SHORT_S, Reader
-
-expect.set_options(timeout=LONG_S * 1000)
+from tests.web.conftest import LONG_S, Reader
 
 GCODE = "G21\nG90\n" + "".join(f"G1 X{i / 10:.3f} Y{i / 5:.3f} F600\n" for i in range(200))
 SVG = (
@@ -260,7 +258,7 @@ def test_the_evidence_that_is_downloaded_holds(reader: Reader, story: Story, tmp
         pack.extractall(tmp_path)
     key = reader.server.get("/log/key").body.decode().strip()
     checked = subprocess.run(
-        [sys.executable, "-I", tmp_path / "verify.py", "--key", key], capture_output=True, text=True, timeout=SHORT_S
+        [sys.executable, "-I", tmp_path / "verify.py", "--key", key], capture_output=True, text=True, timeout=LONG_S
     )
     assert checked.returncode == 0, checked.stdout
     assert f"{len(story.seqs)} events, 3 attachments" in checked.stdout

@@ -6,9 +6,7 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from tests.server import BASE, NOBODY, Server
-from tests.web.conftest import LONG_S, Reader
-
-expect.set_options(timeout=LONG_S * 1000)
+from tests.web.conftest import Reader
 
 
 def path(a: str, b: str) -> str:

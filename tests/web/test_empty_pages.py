@@ -3,32 +3,37 @@
 import json
 import shutil
 import subprocess
-from html import unescape
+from pathlib import Path
 
 import pytest
 
+from tests.commands import record, runlog, written
 from tests.server import Server
 from tests.web.conftest import Reader
 
 PAGES = ("/rmos", "/rmos/runs", "/rmos/runs/diff", "/rmos/log")
 
 
-@pytest.mark.parametrize("path", PAGES)
-def test_each_page_says_how_to_record_the_first_run(reader: Reader, path: str) -> None:
-    page = reader.open(path)
-    assert page.locator(".first-run pre").count() == 3
-    if path == "/rmos":
-        reader.look(page, "empty")
-
-
-def test_the_command_that_it_shows_records_a_run(own_server: Server) -> None:
+def test_each_page_says_how_to_record_the_first_run_and_it_works(
+    reader: Reader, server: Server, tmp_path: Path
+) -> None:
+    """First a run of the old store, which is not of these days; then one with the very command that is shown."""
+    for path in PAGES:
+        page = reader.open(path)
+        assert page.locator(".first-run pre").count() == 3
+        if path == "/rmos":
+            reader.look(page, "empty")
+    page = reader.open("/rmos", java_script_enabled=False)
+    curl, migrate, _ = page.locator(".first-run pre").all_inner_texts()
+    old = record("run_0123456789abcdef", created_at_utc="2025-01-05T05:07:16.000000Z", mode="m", tool_id="t")
+    command = migrate.replace("runs.json", str(written(tmp_path, old))).split()
+    assert runlog(*command[1:], "--no-backup").code == 0
+    page.reload()
+    assert "No run in the last 30 days. The newest is of 2025-01-05" in page.locator("main").inner_text()
     if shutil.which("curl") is None:
         pytest.skip("curl is not installed")
-    shown = own_server.request("GET", "/rmos", headers={"Accept": "text/html"}).body.decode()
-    command = unescape(shown.partition('class="first-run')[2] or shown.partition("<pre")[2]).partition(">")[2]
-    command = command.partition("</pre>")[0]
-    assert command.startswith(f"curl -fsS http://127.0.0.1:{own_server.port}/api/rmos/runs")
-    ended = subprocess.run(["sh", "-c", command], capture_output=True, text=True, timeout=30, check=True)
-    assert own_server.run(json.loads(ended.stdout)["run_id"])["status"] == "OK"
-    after = own_server.request("GET", "/rmos", headers={"Accept": "text/html"}).body.decode()
-    assert "first-run" not in after
+    assert curl.startswith(f"curl -fsS {reader.address}/api/rmos/runs")
+    ended = subprocess.run(["sh", "-c", curl], capture_output=True, text=True, timeout=30, check=True)
+    assert server.run(json.loads(ended.stdout)["run_id"])["status"] == "OK"
+    page.reload()
+    assert page.locator(".figures dd a").nth(0).inner_text() == "1"

@@ -6,13 +6,10 @@ from urllib.parse import urlencode
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from playwright.sync_api import expect
 
 from api.web.wording import cut, formatted, plain, size
 from tests.server import FEW, JSON, TEXT, Server, unique, words
-from tests.web.conftest import LONG_S, Reader
-
-expect.set_options(timeout=LONG_S * 1000)
+from tests.web.conftest import Reader
 
 ACTS = """<script>top.hacked=1</script>"'><img src=x onerror=top.hacked=1></pre></textarea><a href=javascript:top.hacked=1>"""
 TURNS = "\u202eشغّل الآلة\u202c \u2066\u05de\u05db\u05d5\u05e0\u05d4\u2069"

@@ -61,7 +61,14 @@ def test_a_day_without_a_run_has_its_place_and_says_so():
 
 
 def test_long_spans_are_told_by_weeks_months_and_years():
-    assert [Unit.of(days) for days in (1, 100, 101, 730, 5000, 9000)] == ["day", "day", "week", "month", "month", "year"]
+    assert [Unit.of(days) for days in (1, 100, 101, 730, 5000, 9000)] == [
+        "day",
+        "day",
+        "week",
+        "month",
+        "month",
+        "year",
+    ]
     assert Unit.WEEK.named(Unit.WEEK.start(date(2026, 1, 1))) == "2025-12-29"
     assert Unit.MONTH.named(Unit.MONTH.start(date(2026, 1, 31))) == "2026-01"
     assert Unit.YEAR.named(Unit.YEAR.start(date(2026, 1, 31))) == "2026"

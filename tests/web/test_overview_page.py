@@ -2,7 +2,6 @@
 
 import re
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 from playwright.sync_api import expect
@@ -100,12 +99,3 @@ def test_it_can_be_looked_at_everywhere_by_everybody(reader: Reader) -> None:
     page = reader.open("/rmos?days=30")
     page.locator("#risk-chart .u-over").wait_for()
     reader.look(page, "overview")
-
-
-def test_an_empty_range_says_where_the_runs_are(own_server: Server, tmp_path: Path) -> None:
-    old = written(tmp_path, record(OLD_RUN, created_at_utc="2025-01-05T05:07:16.000000Z", mode="m", tool_id="old"))
-    assert runlog("migrate", "--v1-path", old, "--no-backup", "--url", f"http://127.0.0.1:{own_server.port}").code == 0
-    answer = own_server.request("GET", "/rmos?days=7", headers={"Accept": "text/html"})
-    assert answer.status == 200
-    assert "No run in the last 7 days" in answer.body.decode()
-    assert "2025-01-05" in answer.body.decode()

@@ -7,9 +7,7 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from tests.server import ABSENT, NOBODY, Server, unique
-from tests.web.conftest import LONG_S, Reader
-
-expect.set_options(timeout=LONG_S * 1000)
+from tests.web.conftest import Reader
 
 
 def cells(page: Page) -> list[list[str]]:

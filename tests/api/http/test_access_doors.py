@@ -109,13 +109,20 @@ def test_a_server_listens_beyond_loopback_once_there_is_a_key_and_not_with_damag
     [
         (["--tls-cert", "c.pem"], 2, "goes with tls_key"),
         (["--tls-key", "k.pem"], 2, "goes with tls_cert"),
-        (["--tls-cert", "none.pem", "--tls-key", "none.pem"], 3, "none.pem"),
     ],
 )
-def test_tls_needs_both_of_its_files_and_says_what_is_wrong_with_them(options, code, told, tmp_path: Path, capsys):
+def test_tls_needs_both_of_its_files(options, code, told, tmp_path: Path, capsys):
     assert main(["serve", "--data-dir", str(tmp_path / "data"), *options]) == code
     assert told in capsys.readouterr().err
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_certificate_that_is_none_makes_no_server(tmp_path: Path):
+    (tmp_path / "none.pem").write_text("nothing")
+    files = ("--tls-cert", tmp_path / "none.pem", "--tls-key", tmp_path / "none.pem")
+    ended = runlog("serve", "--data-dir", tmp_path / "data", *files)
+    assert (ended.code, "none.pem" in ended.err) == (3, True)
+    assert not (tmp_path / "data").exists()
 
 
 def test_the_configuration_is_printed_without_the_key(monkeypatch, capsys):
@@ -151,36 +158,30 @@ def test_a_key_that_asks_too_often_waits_and_nobody_else_does(bounded: Keyed):
 def test_a_new_connection_takes_the_place_of_the_one_that_is_idle_for_longest(bounded: Keyed):
     bounded.hang_up()
     with contextlib.ExitStack() as stack:
-        connections = [stack.enter_context(socket.create_connection(("127.0.0.1", bounded.port), 30)) for _ in range(8)]
-        for connection in [*connections, connections[0]]:  # the second one is now idle for longest
-            assert alive(connection)
-        newest = stack.enter_context(socket.create_connection(("127.0.0.1", bounded.port), 30))
-        assert alive(newest)
+        connections = [stack.enter_context(connected(bounded)) for _ in range(8)]
+        assert alive(connections[0])  # the second one is now idle for longest
+        newest = stack.enter_context(connected(bounded))
         assert connections[1].recv(1) == b""
-        assert all(alive(connection) for number, connection in enumerate(connections) if number != 1)
+        assert all(alive(connection) for connection in [newest, connections[0], *connections[2:]])
 
 
 @pytest.mark.parametrize("is_first", [True, False])
 def test_a_head_that_stops_coming_is_ended(bounded: Keyed, is_first: bool):
-    with socket.create_connection(("127.0.0.1", bounded.port), 30) as connection:
-        if not is_first:
-            assert alive(connection)
+    if is_first:
+        connection = socket.create_connection(("127.0.0.1", bounded.port), 30)
+    else:
+        connection = connected(bounded)
         connection.sendall(HEAD[:-7])
-        response = http.client.HTTPResponse(connection)
-        response.begin()
-        assert response.status == 408
-        assert {name: response.headers[name] for name in SAFE} == SAFE
-        response.close()
-        assert connection.recv(1) == b""
+    with connection:
+        answer = b"".join(iter(lambda: connection.recv(4096), b""))
+    assert answer.startswith(b"HTTP/1.1 408 ")
+    assert [name for name, value in SAFE.items() if f"{name}: {value}\r\n".encode() not in answer] == []
 
 
 def test_a_connection_that_only_waits_is_left_alone(bounded: Keyed):
     """Between two requests nothing is late."""
-    with socket.create_connection(("127.0.0.1", bounded.port), 30) as waiting:
-        assert alive(waiting)
-        with socket.create_connection(("127.0.0.1", bounded.port), 30) as late:  # so long at least
-            late.sendall(HEAD)
-            assert late.recv(100).startswith(b"HTTP/1.1 408 ")
+    with connected(bounded) as waiting, socket.create_connection(("127.0.0.1", bounded.port), 30) as late:
+        assert late.recv(100).startswith(b"HTTP/1.1 408 ")  # so long at least
         assert alive(waiting)
 
 
@@ -220,11 +221,22 @@ def test_where_tls_ends_before_it_the_origin_is_that_of_the_allowed_host(bounded
     assert ("; Secure" in answer.headers.get("Set-Cookie", "")) == (status == 303 and origin.startswith("https"))
 
 
+def connected(server: Server) -> socket.socket:
+    """A connection that has been answered; on a slow machine, the first head itself may come too late."""
+    for _ in range(20):
+        connection = socket.create_connection(("127.0.0.1", server.port), 30)
+        with contextlib.suppress(ConnectionError, http.client.HTTPException):
+            if alive(connection):
+                return connection
+        connection.close()
+    pytest.fail("no connection was answered in time")
+
+
 def alive(connection: socket.socket) -> bool:
     connection.sendall(HEAD + b"\r\n")
     with contextlib.closing(http.client.HTTPResponse(connection)) as response:
         response.begin()
-        return response.status == 200 and response.read() == b'{"status": "ok"}'
+        return response.status == 200 and b"ok" in response.read()
 
 
 # --- TLS

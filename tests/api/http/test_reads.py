@@ -3,7 +3,6 @@
 import gzip
 import json
 import re
-from collections.abc import Iterator
 from typing import Any
 from urllib.parse import urlencode
 
@@ -42,8 +41,8 @@ class Read:
 
 
 @pytest.fixture(scope="module")
-def reading(server: Server) -> Iterator[Read]:
-    yield Read(server)
+def reading(server: Server) -> Read:
+    return Read(server)
 
 
 @pytest.mark.parametrize("path", PATHS)
@@ -62,7 +61,9 @@ def test_a_read_that_is_unchanged_is_not_sent_again(path: str, reading: Read) ->
 def test_head_tells_what_get_would_without_sending_it(path: str, reading: Read) -> None:
     got, told = reading.get(path), reading.get(path, "HEAD")
     assert (told.status, told.body) == (200, b"")
-    names = {"Content-Type", "Content-Length", "ETag", "Vary"} - ({"Content-Length", "ETag"} if path in MOVING else set())
+    names = {"Content-Type", "Content-Length", "ETag", "Vary"} - (
+        {"Content-Length", "ETag"} if path in MOVING else set()
+    )
     assert {name: told.headers[name] for name in names} == {name: got.headers[name] for name in names}
 
 
