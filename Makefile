@@ -22,9 +22,9 @@ run: $(VENV)/.installed-run
 test: $(VENV)/.installed-test strace chromium
 	$(BIN)/python -m pytest -q -ra -n $(JOBS) --maxprocesses 4 --dist loadfile --cov --cov-branch --cov-report=term $(ARGS)
 
-# The server against its own OpenAPI document, with many more requests than `make test` makes up: minutes.
+# The server against its own OpenAPI document and against bare bytes, with many more requests than `make test`: minutes.
 fuzz: $(VENV)/.installed-test
-	FUZZ=1 $(BIN)/python -m pytest -q -ra -n $(JOBS) --maxprocesses 4 tests/api/http/test_schemathesis.py $(ARGS)
+	FUZZ=1 $(BIN)/python -m pytest -q -ra -n $(JOBS) --maxprocesses 4 tests/api/http/test_schemathesis.py tests/faults/test_hostile.py $(ARGS)
 
 # The whole of what `make test` samples: hours. docs/faults.md tells of what.
 soak: $(VENV)/.installed-test strace

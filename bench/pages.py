@@ -18,6 +18,7 @@ def pages(stage: Stage, _known: Facts) -> Measured:
     """GET of every page, one after the other, each asked for again and again."""
     data = stage.large
     with stage.serving(data.data_dir) as server:
+        server.wait_caught_up()  # the overview of a server that has just begun waits for its counts
         found = {
             name: _timed(server.runs_url, path, min(_REPEATS, stage.options.listing_repeats))
             for name, path in _paths(data).items()
@@ -44,7 +45,7 @@ def _paths(data: DataSet) -> dict[str, str]:
 
 
 def _timed(url: str, path: str, repeats: int) -> dict[str, float]:
-    """Return how long *path* takes, in milliseconds; the first time is counted too."""
+    """Return how long *path* takes, in milliseconds; the first time counts too."""
     connection = http.client.HTTPConnection(urlsplit(url).netloc, timeout=60)
     times = []
     try:

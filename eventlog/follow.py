@@ -7,7 +7,7 @@ belong to a batch that fails, is cut off, and is written again differently.
 from attrs import define, field
 
 from eventlog.disk import Disk
-from eventlog.errors import LogCorrupt
+from eventlog.errors import LogCorrupt, LogDamaged
 from eventlog.event import Recorded
 from eventlog.recovery import CHUNK_BYTES, End, survey
 from eventlog.segment import SEGMENTS, BatchScan, segment_name, segment_numbers, segment_path
@@ -72,13 +72,40 @@ class Follower:
         return LogCorrupt(self.at.next_seq, segment_name(segment) if segment else "", offset)
 
 
+_LOOKS_MAX = 20
+"""A writer that is found in the middle of a write so often in a row is none."""
+
+
 def last_whole_batch(disk: Disk) -> End:
-    """Return the end of the last whole batch, for readers that do not hold the writer's lock."""
+    """Return the end of the last whole batch, for readers that do not hold the writer's lock.
+
+    Raises:
+        LogDamaged: the newest segment has good frames behind a damaged one.
+
+    """
     for segment in reversed(segment_numbers(disk.names(SEGMENTS))):
         head = disk.read(segment_path(segment), 0, 64)
         first = head.partition(b'"seq":')[2].partition(b",")[0]
         if first.isdigit():
-            end = survey(disk, [segment], End(int(first), segment, 0)).end
+            end = _surveyed(disk, segment, End(int(first), segment, 0))
             if end.offset:
                 return end
     return End()
+
+
+def _surveyed(disk: Disk, segment: int, start: End) -> End:
+    """Return the end of the good batches of *segment*.
+
+    A frame that is half written when it is read, and whole with others behind it a moment later, looks
+    like damage; but only damage is still there at the next look.
+    """
+    seen: LogDamaged | None = None
+    for _ in range(_LOOKS_MAX):
+        try:
+            return survey(disk, [segment], start).end
+        except LogDamaged as damage:
+            if seen is not None and damage.offset == seen.offset:
+                raise
+            seen = damage
+    assert seen is not None
+    raise seen

@@ -5,7 +5,7 @@ from typing import Any
 from attrs import asdict, define, field, frozen
 
 FAULTS_MAX = 100
-SEQS_MAX = 100_000
+EVENTS_MAX = 100_000
 NOTES_MAX = 100
 
 
@@ -48,8 +48,8 @@ class Verdict:
     key: str = ""
     is_self_consistent_only: bool = True
     """Whether the key came from the log itself."""
-    _bad_seqs: set[int] = field(factory=set)
-    """The bad events so far, up to `SEQS_MAX`: one that is bad in two ways counts once."""
+    _bad_events: set[tuple[int | None, str, int | None]] = field(factory=set)
+    """Seq and place of the bad events so far, up to `EVENTS_MAX`: one that is bad in two ways counts once."""
 
     @property
     def is_good(self) -> bool:
@@ -58,10 +58,11 @@ class Verdict:
 
     def add(self, fault: Fault, count: int = 1) -> None:
         """Count a fault, which stands for *count* events or files."""
-        if fault.seq not in self._bad_seqs:
+        place = (fault.seq, fault.path, fault.offset)
+        if place not in self._bad_events:
             self.bad += count
-        if fault.seq is not None and len(self._bad_seqs) < SEQS_MAX:
-            self._bad_seqs.add(fault.seq)
+        if fault.seq is not None and len(self._bad_events) < EVENTS_MAX:
+            self._bad_events.add(place)
         if len(self.faults) < FAULTS_MAX:
             self.faults.append(fault)
         first = self.first_bad

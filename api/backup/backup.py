@@ -58,7 +58,7 @@ def back_up(settings: Settings, folder: Path, *, with_secrets: bool, clock: Cloc
 
     Raises:
         LogMissing: there is no log.
-        BackupRefused, LogOlderThanKnown, LogForked: *folder* is as it was.
+        BackupRefused, BackupBusy, LogOlderThanKnown, LogForked: *folder* is as it was.
         BackupBad: the log, or the copy, does not verify; *folder* is as it was.
 
     """

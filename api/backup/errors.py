@@ -35,6 +35,18 @@ class BackupRefused(RunlogError):
 
 
 @frozen
+class BackupBusy(RunlogError):
+    """Another process is at work on the backup (exit code 3)."""
+
+    code: ClassVar[str] = "BACKUP_BUSY"
+    folder: str
+
+    @property
+    def message(self) -> str:
+        return f"Another process is at work on the backup in {self.folder}. Wait until it has ended, and try again."
+
+
+@frozen
 class BackupMissing(RunlogError):
     """The folder holds no backup (exit code 3)."""
 

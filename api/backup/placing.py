@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from api.backup.copying import PRIVATE, sync_tree
-from api.backup.errors import BackupRefused
+from api.backup.errors import BackupBusy
 from api.migration.v1_copies import sync_folder
 
 STAGE = ".incoming"
@@ -27,7 +27,7 @@ def held(folder: Path) -> Iterator[None]:
     """Be the one process that works with the backup in *folder*; the lock is on the folder and leaves nothing behind.
 
     Raises:
-        BackupRefused: another one does.
+        BackupBusy: another one does.
 
     """
     fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
@@ -35,7 +35,7 @@ def held(folder: Path) -> Iterator[None]:
         try:
             fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise BackupRefused(str(folder), "another process is at work on it; wait until it has ended") from None
+            raise BackupBusy(str(folder)) from None
         yield
     finally:
         os.close(fd)

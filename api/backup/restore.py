@@ -35,7 +35,7 @@ def restore(
     """Restore the backup in *folder* into *data_dir*; *settings* reads what is in force there, once its file is there.
 
     Raises:
-        BackupMissing, BackupBad: there is no good backup in *folder*.
+        BackupMissing, BackupBad, BackupBusy: there is no good backup in *folder*, or not now.
         KnownUnreadable, NoteRefused, LogOlderThanKnown, LogForked: one of the checkpoints *known* stands against it.
         RestoreRefused, LogLocked: *data_dir* is not empty, or in use.
 

@@ -237,13 +237,18 @@ def _head_of(line: dict[str, Any] | None) -> dict[str, Any]:
     if not isinstance(head.get("v1_path"), str):
         faults.append(Fault("$.import.v1_path", "must be a string"))
     backup = head.get("backup")
-    if backup is not None and not (isinstance(backup, dict) and backup.keys() == {"path", "sha256"}):
-        faults.append(Fault("$.import.backup", "must be {path, sha256}"))
+    if backup is not None and not _is_backup(backup):
+        faults.append(Fault("$.import.backup", "must be {path, sha256}: a string, and 64 hex digits"))
     size = head.get("batch_size", BATCH_SIZE)
     if not is_size(size) or not 1 <= size <= BATCH_SIZE_MAX:
         faults.append(Fault("$.import.batch_size", f"must be from 1 to {BATCH_SIZE_MAX}"))
     refuse(faults)
     return head
+
+
+def _is_backup(value: Any) -> bool:
+    is_it = isinstance(value, dict) and value.keys() == {"path", "sha256"}
+    return is_it and isinstance(value["path"], str) and digest(value["sha256"]) is not None
 
 
 _HEAD = {"v1_sha256", "v1_path", "backup", "batch_size"}

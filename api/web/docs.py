@@ -139,5 +139,9 @@ def _bounds(shape: dict[str, Any]) -> str:
     if "minimum" in shape:
         told.append(f"from {shape['minimum']}" + (f" to {shape['maximum']}" if "maximum" in shape else ""))
     if "maxLength" in shape:
-        told.append(f"{shape.get('minLength', 0)} to {shape['maxLength']:,} characters")
+        told.append(
+            f"{shape['minLength']} to {shape['maxLength']:,} characters"
+            if "minLength" in shape
+            else f"up to {shape['maxLength']:,} characters"
+        )
     return f" ({', '.join(told)})" if told else ""

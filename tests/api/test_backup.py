@@ -14,6 +14,7 @@ from api.backup.backup import back_up
 from api.backup.checking import manifest_of
 from api.backup.errors import (
     BackupBad,
+    BackupBusy,
     BackupMissing,
     BackupRefused,
     LogForked,
@@ -264,7 +265,7 @@ def test_until_it_is_committed_a_change_can_be_undone_and_then_no_more(tmp_path:
 
 
 def test_only_one_process_at_a_time_works_on_a_backup(copy: Path) -> None:
-    with placing.held(copy / "backup"), pytest.raises(BackupRefused):
+    with placing.held(copy / "backup"), pytest.raises(BackupBusy):
         taken(copy / "data", copy / "backup")
 
 

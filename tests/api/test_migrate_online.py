@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 from tests.commands import V1_FILE, events_in, migrate, record, runlog, written
-from tests.server import FILES, ROOT, Server, clean_environment, digest, refused, until
+from tests.server import FILES, ROOT, Server, clean_environment, digest, faults, refused, until
 
 V1 = json.loads(V1_FILE.read_bytes())
 BLOB = "079a3f9b4a549997874e06798233ced96fee7cf8902ace429ad9872a61b581ea"
@@ -147,6 +147,10 @@ def test_what_is_no_import_is_refused_in_the_usual_shape(own_server: Server) -> 
         assert answer.status == 200
         lines = [json.loads(one) for one in answer.body.splitlines()]
         assert (lines[1]["status"], lines[1]["error"]) == (422, "VALIDATION_ERROR")
+    for backup in ({"path": "b.json", "sha256": [None]}, {"path": 1, "sha256": "0" * 64}, {"path": "b.json"}):
+        line = json.dumps({"import": {"v1_path": "v1.json", "v1_sha256": "0" * 64, "backup": backup}}).encode()
+        assert faults(own_server.post("/admin/import", line, as_lines)) == ["$.import.backup"]
+    assert own_server.post("/admin/import", head, as_lines).status == 200  # no record that cannot be read was left
     huge = own_server.post("/admin/import", head + b'{"run_id":"' + b"x" * (33 << 20), as_lines)
     assert json.loads(huge.body.splitlines()[-1])["status"] == 413
     assert events_in(own_server.data_dir) == []

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from eventlog.errors import LogCorrupt
+from eventlog.errors import LogCorrupt, LogDamaged
 from eventlog.follow import Follower, last_whole_batch
 from eventlog.frame import encode
 from eventlog.memory import MemoryDisk
@@ -146,3 +146,37 @@ def test_the_end_of_the_last_whole_batch_is_found_without_an_index(left):
     assert last_whole_batch(holding(*SEGMENTS, left)) == END
     assert last_whole_batch(holding(left)) == End()
     assert last_whole_batch(holding()) == End()
+
+
+class _BeingWritten(MemoryDisk):
+    """A disk whose newest segment goes on being written between one read and the next."""
+
+    def __init__(self, stages: list[bytes]) -> None:
+        super().__init__()
+        self.make_folder("log/segments")
+        self.create(segment_path(FIRST))
+        self._stages = stages
+
+    def read(self, path: str, offset: int, length: int) -> bytes:
+        if offset == 0 and length > 64 and self._stages:
+            self.write(path, 0, self._stages.pop(0))
+            data = super().read(path, offset, length)
+            if self._stages:
+                self.write(path, 0, self._stages.pop(0))
+            return data
+        return super().read(path, offset, length)
+
+
+def test_a_frame_that_is_being_written_while_it_is_read_is_not_taken_for_damage():
+    half, whole = batch(0, 3) + batch(4, 4)[:-20], batch(0, 3) + batch(4, 4) + batch(5, 6)
+    disk = _BeingWritten([half, whole])
+    disk.write(segment_path(FIRST), 0, half)
+    assert last_whole_batch(disk) == End(7, FIRST, len(whole))
+
+
+def test_damage_before_the_last_whole_batch_is_told():
+    data = bytearray(batch(0, 3) + batch(4, 4) + batch(5, 6))
+    data[len(batch(0, 3)) + 90] ^= 1
+    with pytest.raises(LogDamaged) as caught:
+        last_whole_batch(holding(bytes(data)))
+    assert caught.value.seq == 4

@@ -38,7 +38,7 @@ def test_only_names_of_segments_are_segments():
         *("2026-1-5.0000.jsonl", "\u0662026-01-05.0000.jsonl", "2026-01-05.0000.jsonl\n", ""),
     ]
     assert segment_numbers([*strange, "2026-01-05.0001.jsonl"]) == [202601050001]
-    with pytest.raises(SegmentCompressed, match="`zstd -d --rm 2026-01-05.0001.jsonl.zst`"):
+    with pytest.raises(SegmentCompressed, match=r"`zstd -d --rm 2026-01-05\.0001\.jsonl\.zst`"):
         segment_numbers(strange)
 
 

@@ -295,11 +295,11 @@ async def test_a_log_from_before_there_were_keys_is_told_that_its_next_open_sign
     assert "`runlog serve` signs it" in verdict.first_bad.what
 
 
-def test_an_event_that_is_bad_in_two_ways_counts_once_and_both_are_told():
+def test_an_event_that_is_bad_in_two_ways_counts_once_and_what_lies_elsewhere_counts_too():
     verdict = Verdict()
-    for seq in (3, 3, 4, None, None):
-        verdict.add(Fault("bad", "log/x", None, seq))
-    assert (verdict.bad, len(verdict.faults), "_bad_seqs" in verdict.as_json()) == (4, 5, False)
+    for offset, seq in ((100, 3), (100, 3), (120, 3), (200, 4), (None, None), (None, None)):
+        verdict.add(Fault("bad", "log/x", offset, seq))
+    assert (verdict.bad, len(verdict.faults), "_bad_events" in verdict.as_json()) == (5, 6, False)
 
 
 async def test_a_segment_that_is_there_only_compressed_is_refused_with_what_unpacks_it(made):

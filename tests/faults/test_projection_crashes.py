@@ -8,6 +8,7 @@ import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import pytest
 from attrs import define
@@ -28,6 +29,7 @@ from tests.projections.test_rebuild import rebuild_all, rows
 TOLD = many(24)
 EVENTS_A_BATCH = 4
 BYTES_AT_ONCE = 1500
+OPCODES_A_STEP = 12
 
 
 class Killed(BaseException):
@@ -41,6 +43,8 @@ class Watched:
     projection: Projection
     before_apply: Callable[[int], None] = lambda _seq: None
     after_commit: Callable[[int], None] = lambda _position: None
+    stop_commit_after: int = 0
+    """After how many steps of SQLite's the first commit is cut off; 0 for never."""
 
     @property
     def name(self) -> str:
@@ -58,6 +62,9 @@ class Watched:
         self.projection.apply(recorded)
 
     def commit(self, saved: Saved) -> None:
+        if self.stop_commit_after:
+            left = iter(range(self.stop_commit_after))
+            self.projection._db.set_progress_handler(lambda: next(left, -1) == -1, OPCODES_A_STEP)  # type: ignore[attr-defined]
         self.projection.commit(saved)
         self.after_commit(saved.position)
 
@@ -87,7 +94,17 @@ class Place:
     disk: PosixDisk
     end: End
 
-    def run(self, **watch: Callable[[int], None]) -> None:
+    @property
+    def position(self) -> int:
+        """How far its stored state covers the log."""
+        path = database_of(self.data_dir, self.name)
+        if not path.exists():
+            return -1
+        with closing(sqlite3.connect(path)) as db:
+            row = db.execute("SELECT next_seq FROM saved").fetchone()
+        return row[0] - 1 if row else -1
+
+    def run(self, **watch: Any) -> None:
         """Run it to the head, from what is stored; a state that is not there is begun."""
         projection: Projection
         if self.name == Files.name:
@@ -140,6 +157,25 @@ def test_a_projection_that_is_killed_at_each_event_in_turn_equals_a_rebuild(
             kills += 1
     assert kills >= place.end.next_seq // EVENTS_A_BATCH
     place.run()
+    place.is_as_rebuilt(log_dir)
+
+
+@pytest.mark.parametrize("place", ["catalog", "stats"], indirect=True)
+def test_a_commit_that_is_cut_off_at_any_step_is_there_as_a_whole_or_not_at_all(place: Place, log_dir: Path) -> None:
+    """SQLite is stopped in the middle of its work, a little later each time, until no commit is cut off any more."""
+    steps = cuts = 0
+    while True:
+        steps += 1
+        before = place.position
+        try:
+            place.run(stop_commit_after=steps)
+        except sqlite3.OperationalError:
+            cuts += 1
+            if place.position > before:  # it got over one, so the next is cut off from its beginning
+                steps = 0
+        else:
+            break
+    assert cuts > 20
     place.is_as_rebuilt(log_dir)
 
 

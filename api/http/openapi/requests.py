@@ -28,7 +28,7 @@ _RULES: dict[Any, Schema] = {
     str: TEXT,
     dict[str, Any]: OBJECT,
     list[str]: array(TEXT),
-    model.Label: {"type": "string", "maxLength": 200, "pattern": r"\S"},
+    model.Label: {"type": "string", "minLength": 1, "maxLength": 200, "pattern": r"\S"},
     model.ShortText: {"type": "string", "maxLength": 200},
     model.Reason: {
         "type": "string",

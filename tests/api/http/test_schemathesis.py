@@ -29,7 +29,7 @@ def with_lines(document: dict[str, Any]) -> dict[str, Any]:
     for methods in document["paths"].values():
         for one in methods.values():
             if content := one.get("requestBody", {}).get("content", {}).get(NDJSON):
-                content["schema"] = {"type": "array", "items": content["schema"]["x-line"], "maxItems": 4}
+                content["schema"] = {"type": "array", "items": content["schema"]["x-line"], "maxItems": 2}
     return document
 
 
@@ -100,6 +100,16 @@ def test_an_operation_is_as_the_document_says(case: Any, filled: Server, session
         additional_checks=[what_fits_is_taken, what_does_not_fit_is_refused, each_line_is_as_told],
         excluded_checks=[checks.positive_data_acceptance, checks.negative_data_rejection],
     )
+
+
+def test_every_run_and_event_that_came_from_v1_is_as_the_document_says(filled: Server) -> None:
+    runs = filled.get("/runs", query={"view": "full", "limit": 200}).json["items"]
+    events = [json.loads(line)["event"] for line in filled.get("/events").body.splitlines()]
+    assert {event["type"] for event in events} >= {"rmos.run.imported.v1", "rmos.run.created.v1"}
+    for name, found in (("Run", runs), ("Event", events)):
+        check = Draft202012Validator({"$ref": f"#/components/schemas/{name}", "components": COMPONENTS})
+        for one in found:
+            check.validate(one)
 
 
 def lead_somewhere(case: Any) -> None:
