@@ -169,8 +169,9 @@ class _BeingWritten(MemoryDisk):
 
 def test_a_frame_that_is_being_written_while_it_is_read_is_not_taken_for_damage():
     half, whole = batch(0, 3) + batch(4, 4)[:-20], batch(0, 3) + batch(4, 4) + batch(5, 6)
-    disk = _BeingWritten([half, whole])
-    disk.write(segment_path(FIRST), 0, half)
+    ahead = half + bytes(500)
+    disk = _BeingWritten([ahead, whole])
+    disk.write(segment_path(FIRST), 0, ahead)
     assert last_whole_batch(disk) == End(7, FIRST, len(whole))
 
 
