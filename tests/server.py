@@ -86,9 +86,7 @@ class Server:
         """Start, and return once /readyz says 200; fail with what the process printed if it does not get there."""
         self.port = port or free_port()
         with (self.folder / "stdout").open("ab") as out, (self.folder / "stderr").open("ab") as err:
-            self._process = subprocess.Popen(
-                self.command(), cwd=ROOT, env=clean_environment(), stdout=out, stderr=err
-            )
+            self._process = subprocess.Popen(self.command(), cwd=ROOT, env=clean_environment(), stdout=out, stderr=err)
         deadline = time.monotonic() + START_S
         while not self._is_ready():
             if self._process.poll() is not None:

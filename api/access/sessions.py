@@ -36,7 +36,9 @@ class Sessions:
 
     def begin(self, key: Key, now: float) -> str:
         """Open a session for the holder of *key*; return its id. Above the bound the oldest one ends."""
-        while self._by_digest and (len(self) >= self.sessions_max or next(iter(self._by_digest.values())).ends_at <= now):
+        while self._by_digest and (
+            len(self) >= self.sessions_max or next(iter(self._by_digest.values())).ends_at <= now
+        ):
             del self._by_digest[next(iter(self._by_digest))]
         session_id = secrets.token_urlsafe(_ID_BYTES)
         self._by_digest[_digest(session_id)] = Session(key, now + LIFETIME_S)

@@ -107,6 +107,8 @@ async def _expect(request: web.Request) -> web.StreamResponse | None:
     if expected.lower() != "100-continue":
         request[REQUEST_ID] = request_id_of(request)
         return problem(BadRequest("only `Expect: 100-continue` is understood"), request[REQUEST_ID])
+    if not request.app[ACCESS].may_go_on(request):
+        return None  # it gets its refusal before it sends a body for nothing
     await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
     request.writer.output_size = 0  # what aiohttp's own handler does: this was not the answer yet
     return None

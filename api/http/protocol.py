@@ -5,9 +5,9 @@ from typing import Any
 
 import orjson
 from aiohttp import web
-from aiohttp.http_exceptions import LineTooLong
+from aiohttp.http_exceptions import BadHttpMessage, LineTooLong
 from aiohttp.streams import EMPTY_PAYLOAD
-from aiohttp.web_protocol import RequestHandler
+from aiohttp.web_protocol import RequestHandler, _ErrInfo
 
 from api.errors import BadRequest, HeadersTooLarge, Internal, RequestTimeout
 from api.http.inputs import request_id_of
@@ -37,6 +37,10 @@ class Connection(RequestHandler):
         requests, is_head = self._request_count, self._body.is_eof()
         super().data_received(data)
         if self._request_count > requests:
+            if getattr(self._messages[-1][0], "url", self) is None:
+                # A CONNECT in the form of HTTP/0.9 has no target; aiohttp would break on it and never answer.
+                error = BadHttpMessage("the request has no target")
+                self._messages[-1] = (_ErrInfo(status=400, exc=error, message=error.message), EMPTY_PAYLOAD)
             self._head_since, self._body = None, self._messages[-1][1]
         elif is_head and self._head_since is None:
             self._head_since = asyncio.get_running_loop().time()

@@ -227,6 +227,10 @@ class Witnessed(Server):
         reasons: list[str] = ready.json["reasons"]
         return reasons
 
+    def page(self) -> str:
+        """The page for operators."""
+        return self.request("GET", "/rmos/log", headers={"Accept": "text/html"}).body.decode()
+
     def told(self, event: str) -> list[dict[str, object]]:
         return [line for line in self.log_lines() if line["event"] == event]
 
@@ -244,6 +248,7 @@ def test_a_split_view_is_caught_and_a_witness_that_is_down_holds_nothing_up(tmp_
         run_id = log.create()["run_id"]
         until(lambda: log.is_cosigned(key, 1), "the checkpoint is cosigned", WAIT_S)
         assert log.reasons() == []
+        assert "signed it</span> at" in log.page()
 
         # The line is durable, is shown offline, and goes along with proofs.
         assert log.get(f"/runs/{run_id}/proof").json["checkpoint"].encode() == log.checkpoint()
@@ -263,6 +268,7 @@ def test_a_split_view_is_caught_and_a_witness_that_is_down_holds_nothing_up(tmp_
             lambda: any("does not sign" in reason for reason in log.reasons()), "/readyz tells that it is down", WAIT_S
         )
         assert log.told("witness.does_not_sign")
+        assert "has not signed it</span>; signed 1 events last" in log.page()
         assert witness.start() == key
         until(lambda: log.is_cosigned(key, 2), "the witness signs again", WAIT_S)
         until(lambda: log.reasons() == [], "/readyz is green again", WAIT_S)

@@ -3,6 +3,7 @@
 import json
 import re
 from collections.abc import Iterator
+from html import unescape
 
 import pytest
 from playwright.sync_api import expect
@@ -122,3 +123,19 @@ def test_damage_that_was_found_is_told_with_its_place(server: Server) -> None:
     text = shown(server)
     for told in ("1 bad", "log/segments/2026-01-05.0000.jsonl", "byte 512, seq 7", "&lt;b&gt;another&lt;/b&gt;"):
         assert told in text
+
+
+def test_only_operators_find_buttons_on_a_keyed_server(own_server: Server) -> None:
+    """And everybody is told to show a key with the first run."""
+    keys = {}
+    for role in ("auditor", "operator"):
+        added = runlog("keys", "add", role, "--role", role, "--data-dir", own_server.data_dir)
+        (token,) = re.findall(rf"{role}\.\S+", added.out)
+        keys[role] = {"Authorization": f"Bearer {token}", "Accept": "text/html"}
+    for role, count in (("auditor", 0), ("operator", 3)):
+        page = own_server.request("GET", "/rmos/log", headers=keys[role]).body.decode()
+        assert page.count('<button id="rebuild-') == count
+        assert "Authorization: Bearer $RUNLOG_API_KEY" in unescape(page)
+    path = "/rmos/log/projections/stats/rebuild"
+    assert own_server.request("POST", path, headers=keys["auditor"]).status == 403
+    assert own_server.request("POST", path, headers=keys["operator"]).status == 303

@@ -140,7 +140,7 @@ def test_the_configuration_is_printed_without_the_key(monkeypatch, capsys):
 @pytest.fixture(scope="module")
 def bounded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Keyed]:
     settings = "rate_limit_per_second = 0.01\nrate_burst = 4\nconnections_max = 8\nidle_timeout_s = 1\n"
-    settings += 'allowed_host = ["runlog.example"]\n'
+    settings += 'allowed_host = ["runlog.example"]\ncors_origin = ["https://rmos.example"]\n'
     with running(Keyed(tmp_path_factory.mktemp("bounded"), settings)) as server:
         yield server
 
@@ -219,6 +219,26 @@ def test_where_tls_ends_before_it_the_origin_is_that_of_the_allowed_host(bounded
     answer = bounded.form("/rmos/sign-in", f"key={bounded.keys['auditor']}".encode(), headers)
     assert answer.status == status
     assert ("; Secure" in answer.headers.get("Set-Cookie", "")) == (status == 303 and origin.startswith("https"))
+
+
+def test_a_named_origin_may_ask_without_a_key_whether_it_may_read_and_nobody_else_may(bounded: Keyed):
+    """A browser sends no key with that question."""
+    asks = {"Access-Control-Request-Method": "GET", "Access-Control-Request-Headers": "authorization"}
+    for origin, status in (("https://rmos.example", 204), ("https://alien.example", 401)):
+        assert bounded.request("OPTIONS", f"{BASE}/runs", headers={**asks, "Origin": origin}).status == status
+        assert bounded.get("/runs", {"Origin": origin}).status == 401
+    assert bounded.request("OPTIONS", f"{BASE}/runs", headers={"Origin": "https://rmos.example"}).status == 401
+
+
+@pytest.mark.parametrize(("who", "begins"), [("nobody", b"HTTP/1.1 401 "), ("producer", b"HTTP/1.1 100 ")])
+def test_only_who_may_send_a_body_is_bidden_to(bounded: Keyed, who: str, begins: bytes):
+    head = (
+        f"POST {BASE}/runs HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\nContent-Length: 2\r\n"
+        f"Expect: 100-continue\r\nAuthorization: {bounded.by(who)['Authorization']}\r\n\r\n"
+    )
+    with socket.create_connection(("127.0.0.1", bounded.port), 30) as connection:
+        connection.sendall(head.encode())
+        assert connection.recv(13) == begins
 
 
 def connected(server: Server) -> socket.socket:

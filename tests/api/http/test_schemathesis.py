@@ -103,7 +103,9 @@ def test_an_operation_is_as_the_document_says(case: Any, filled: Server, session
 
 
 def test_every_run_and_event_that_came_from_v1_is_as_the_document_says(filled: Server) -> None:
-    runs = filled.get("/runs", query={"view": "full", "limit": 200}).json["items"]
+    listed = filled.get("/runs", query={"view": "full", "limit": 200})
+    assert listed.status == 200, listed.body
+    runs = listed.json["items"]
     events = [json.loads(line)["event"] for line in filled.get("/events").body.splitlines()]
     assert {event["type"] for event in events} >= {"rmos.run.imported.v1", "rmos.run.created.v1"}
     for name, found in (("Run", runs), ("Event", events)):
