@@ -31,7 +31,7 @@ _SLICE_BYTES, _SLICE_EVENTS = 131_072, 64
 """What is worked on before others have their turn."""
 _WHOLE_BYTES_MAX = 1 << 20
 """A page above this is streamed."""
-_SEQ_DIGITS_MAX = 18
+_DIGITS_MAX = 1000
 _LAST_WORD_S = 0.5
 
 
@@ -80,7 +80,7 @@ def _ask(request: web.Request, service: Service, *, is_stream: bool) -> Ask:
     limit = None if is_stream else LIMIT_DEFAULT
     if "limit" in given:
         digits = given["limit"].removeprefix("-")
-        if digits.isascii() and digits.isdigit() and len(digits) <= _SEQ_DIGITS_MAX:
+        if digits.isascii() and digits.isdigit() and len(digits) <= _DIGITS_MAX:
             limit = min(max(int(given["limit"]), 1), LIMIT_MAX)
         else:
             faults.append(Fault("?limit", f"must be an integer; it is clamped to 1 to {LIMIT_MAX}"))
@@ -93,7 +93,7 @@ def _seq(text: str, service: Service, path: str, faults: list[Fault]) -> int:
         return service.log.head
     if text == "-1":  # before the first event: where the head of an empty log is
         return -1
-    if text.isascii() and text.isdigit() and len(text) <= _SEQ_DIGITS_MAX:
+    if text.isascii() and text.isdigit() and len(text) <= _DIGITS_MAX:
         return int(text)
     faults.append(Fault(path, "must be the seq of an event, or latest"))
     return -1

@@ -42,7 +42,7 @@ class Connection(RequestHandler):
                 error = BadHttpMessage("the request has no target")
                 self._messages[-1] = (_ErrInfo(status=400, exc=error, message=error.message), EMPTY_PAYLOAD)
             self._head_since, self._body = None, self._messages[-1][1]
-        elif is_head and self._head_since is None:
+        elif data and is_head and self._head_since is None:  # aiohttp calls it itself too, with nothing
             self._head_since = asyncio.get_running_loop().time()
 
     @property

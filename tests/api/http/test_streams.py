@@ -69,6 +69,29 @@ def test_a_stream_opens_with_a_comment_and_has_one_whenever_nothing_else_comes(q
     assert f'"subject":"{run_id}"' in message
 
 
+def test_a_kept_connection_may_be_silent_for_longer_than_a_request_may(quick: Server) -> None:
+    """What its next answer is must not be the 408 of a request that it never began."""
+    with (
+        socket.create_connection(("127.0.0.1", quick.port), timeout=60) as kept,
+        socket.create_connection(("127.0.0.1", quick.port), timeout=60) as halved,
+    ):
+        content = json.dumps(body()).encode()
+        head = f"POST {BASE}/runs HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+        kept.sendall(f"{head}Content-Length: {len(content)}\r\n\r\n".encode() + content)
+        assert kept.recv(12) == b"HTTP/1.1 201"
+        halved.sendall(b"GET /healthz HTTP/1.1\r\n")
+        assert halved.recv(12) == b"HTTP/1.1 408"  # so longer than that has passed
+        kept.setblocking(False)
+        received = b""
+        with contextlib.suppress(BlockingIOError):
+            while piece := kept.recv(1 << 16):
+                received += piece
+        assert b" 408 " not in received
+        kept.setblocking(True)
+        kept.sendall(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        assert kept.recv(12) == b"HTTP/1.1 200"
+
+
 def test_every_event_is_a_cloud_event_to_the_library_of_its_standard(quick: Server) -> None:
     run_id = quick.create()["run_id"]
     headers = {"traceparent": f"00-{'1' * 32}-{'2' * 16}-01", "X-Request-Id": "of-a-test", "Idempotency-Key": "key-1"}
