@@ -9,6 +9,7 @@ from functools import lru_cache
 from attrs import frozen
 
 BASE = "/api/rmos"
+"""Where the routes of the API begin."""
 
 
 class Role(StrEnum):

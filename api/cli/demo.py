@@ -52,9 +52,10 @@ def demo(data_dir: str, runs: int, seed: int, until: "datetime | None", as_json:
     import os
     from datetime import UTC, datetime, timedelta
 
+    from api.cli.progress import bar
     from api.demo.fill import import_past, record_today
     from api.demo.workshop import Workshop
-    from api.settings import load
+    from api.setting_sources import load
     from eventlog.logging import configure
 
     configure("warning")
@@ -66,7 +67,7 @@ def demo(data_dir: str, runs: int, seed: int, until: "datetime | None", as_json:
     now = runs // TODAY_SHARE
     workshop = Workshop.of(seed)
     past = workshop.past(runs - now, DAYS, last_day)
-    behind = import_past(past, settings)
+    behind = import_past(past, settings, bar)
     asyncio.run(record_today(workshop.today(now), settings))
     _tell(settings.data_dir, len(past), now, as_json)
     if behind:

@@ -7,7 +7,8 @@ from typing import Any
 import click
 
 from api.access.roles import Role
-from api.settings import DATA_DIR, load
+from api.setting_sources import load
+from api.settings import DATA_DIR
 
 _data_dir = click.option("--data-dir", metavar="DIR", help=f"Where everything is kept (default {DATA_DIR}).")
 _json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")

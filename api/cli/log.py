@@ -37,7 +37,7 @@ def replay(until: str | None, run_id: str | None, data_dir: str | None, as_json:
     """
     import os
 
-    from api.settings import load
+    from api.setting_sources import load
     from projections.standing import require_log
 
     bound = _until(until)

@@ -216,7 +216,7 @@ def settings_of(data_dir: str | None) -> Settings:
     """Return the settings for a command that reads the log in *data_dir*."""
     import os
 
-    from api.settings import load
+    from api.setting_sources import load
 
     return load({"data_dir": data_dir}, os.environ).settings
 

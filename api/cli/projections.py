@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from api.settings import DATA_DIR, Settings, load
+from api.setting_sources import load
+from api.settings import DATA_DIR, Settings
 
 if TYPE_CHECKING:
     from projections.check import Report
@@ -81,7 +82,7 @@ def rebuild(name: str, data_dir: str | None, url: str | None, as_json: bool) -> 
 @_json
 def retry(name: str, url: str, as_json: bool) -> int:
     """Let a projection that stopped at an event go on, once the cause is mended."""
-    from api.cli.remote import call
+    from api.remote import call
     from projections.known import NAMES
 
     ended = []
@@ -120,7 +121,7 @@ def check(name: str, data_dir: str | None, as_json: bool) -> int:
 
 
 def _listed(url: str) -> list[dict[str, Any]]:
-    from api.cli.remote import call
+    from api.remote import call
 
     found: list[dict[str, Any]] = call(url, "GET", "admin", "projections")["projections"]
     return found
@@ -157,7 +158,7 @@ def _rebuild_here(names: tuple[str, ...], data_dir: str | None, *, is_quiet: boo
 
 
 def _rebuild_there(url: str, name: str, *, is_quiet: bool) -> dict[str, Any]:
-    from api.cli.remote import call
+    from api.remote import call
 
     begun = call(url, "POST", "admin", "projections", name, "rebuild")
     if not is_quiet:

@@ -97,7 +97,7 @@ def _roll_back(plan: "Plan", path: Path, settings: Settings, url: str | None, fo
     from api.cli.progress import bar
 
     if url is not None:
-        from api.migration.online import roll_back_online
+        from api.migration.rollback_online import roll_back_online
 
         return roll_back_online(plan, path, settings, url, done, force=force, bars=bar)
     from api.migration.offline import roll_back_offline

@@ -7,7 +7,8 @@ import attrs
 import click
 from attrs import frozen
 
-from api.settings import Loaded, SettingInvalid, Settings, load
+from api.setting_sources import Loaded, load
+from api.settings import SettingInvalid, Settings
 from eventlog.errors import RunlogError
 
 _DEFAULT = {field.name: field.default for field in attrs.fields(Settings)}

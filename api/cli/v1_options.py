@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from api.settings import DATA_DIR, Settings, load
+from api.setting_sources import load
+from api.settings import DATA_DIR, Settings
 
 if TYPE_CHECKING:
     from api.migration.holdings import Holdings

@@ -56,7 +56,7 @@ def _check(reason: str) -> None:
 
 def _through(url: str, run_id: str, reason: str) -> dict[str, Any]:
     """Withdraw it through the server at *url*; return what its view then says."""
-    from api.cli.remote import call
+    from api.remote import call
 
     view = call(url, "POST", "admin", "runs", run_id, "withdraw", body={"reason": reason})
     told: dict[str, Any] = view["withdrawn"]

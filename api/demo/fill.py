@@ -13,12 +13,11 @@ from typing import Any
 
 from attrs import evolve
 
-from api.cli.progress import bar
 from api.demo.shapes import ENGINE, GCODE_MIME, gcode_name, new_run, v1_record
 from api.demo.workshop import Job
 from api.http.wire import command_of
 from api.migration.migrate import BATCH_SIZE
-from api.migration.offline import migrate_offline
+from api.migration.offline import Bars, migrate_offline
 from api.migration.report import Report
 from api.migration.v1_source import V1Attachments
 from api.service import Service
@@ -35,7 +34,7 @@ FRESHNESS_TIMEOUT_MS = 60_000
 Decide = Callable[[model.RunState], dict[str, Any] | None]
 
 
-def import_past(jobs: Iterable[Job], settings: Settings) -> str:
+def import_past(jobs: Iterable[Job], settings: Settings, bars: Bars) -> str:
     """Import *jobs* of past days; return what kept the projections from coming to the head ("" for nothing)."""
     records, programs = {}, {}
     for job in jobs:
@@ -49,7 +48,7 @@ def import_past(jobs: Iterable[Job], settings: Settings) -> str:
             (Path(folder) / digest).write_bytes(content)
         attachments = V1Attachments(Path(folder))
         behind = migrate_offline(
-            path, attachments, settings, report, with_backup=True, batch_size=BATCH_SIZE, bars=bar, say=lambda _: None
+            path, attachments, settings, report, with_backup=True, batch_size=BATCH_SIZE, bars=bars, say=lambda _: None
         )
         assert report.is_good, "every record of a demo can be imported"
     return behind

@@ -8,11 +8,12 @@ import structlog
 from aiohttp import web
 from aiohttp.typedefs import Middleware
 
+from api.access.roles import BASE
 from api.errors import BadRequest, Internal, MethodNotAllowed, ProjectionBehind
 from api.http import admin, aliases, attachments, batch, cors, events, health, imports, listing, log, runs, stats
 from api.http.answers import compress
 from api.http.auth import ACCESS, Access, pattern_of
-from api.http.inputs import BASE, REQUEST_ID, SERVICE, request_id_of
+from api.http.inputs import REQUEST_ID, SERVICE, request_id_of
 from api.http.live import LIVE, Live
 from api.http.openapi import served as openapi
 from api.http.problems import of_aiohttp, problem

@@ -11,10 +11,10 @@ from urllib.parse import quote
 import aiofiles
 from aiohttp import web
 
+from api.access.roles import BASE
 from api.errors import AttachmentNotFound, BodyTooLarge, RangeNotSatisfiable
 from api.http.answers import answer, has, outcome_answer
 from api.http.inputs import (
-    BASE,
     SERVICE,
     actor_of,
     check_not_encoded,

@@ -15,9 +15,9 @@ import orjson
 from aiohttp import web
 from attrs import evolve, frozen
 
+from api.access.roles import BASE
 from api.errors import BadRequest, BatchTooLong, BodyTooLarge, Internal, RequestTimeout, UnsupportedMediaType
 from api.http.inputs import (
-    BASE,
     LARGE_BYTES,
     SERVICE,
     check_not_encoded,

@@ -14,10 +14,11 @@ import orjson
 from aiohttp import web
 from attrs import frozen
 
+from api.access.roles import BASE
 from api.http.accept import EVENT_STREAM, NDJSON, preferred
 from api.http.answers import answer
 from api.http.auth import ACCESS
-from api.http.inputs import BASE, SERVICE, params, refuse
+from api.http.inputs import SERVICE, params, refuse
 from api.http.live import LIVE, Live
 from api.http.problems import logger
 from api.service import Service

@@ -24,7 +24,6 @@ ACTOR, ROLE = "actor", "role"
 LARGE_BYTES = 65_536
 """Bodies above this are parsed off the event loop."""
 
-BASE = "/api/rmos"
 ANONYMOUS = "anonymous"
 
 _TRACEPARENT = re.compile(r"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}", re.ASCII)

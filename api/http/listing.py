@@ -13,9 +13,10 @@ import orjson
 from aiohttp import web
 from attrs import frozen
 
+from api.access.roles import BASE
 from api.http.accept import CSV, JSON, NDJSON, preferred
 from api.http.answers import answer
-from api.http.inputs import BASE, SERVICE, flag, params, refuse, stale_ok
+from api.http.inputs import SERVICE, flag, params, refuse, stale_ok
 from api.http.runs import stale_headers
 from api.http.tables import FULL_COLUMNS, INDEX_COLUMNS, table
 from api.service import Service

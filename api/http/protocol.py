@@ -74,7 +74,10 @@ class Connection(RequestHandler):
         elif status < 500:
             error = BadRequest((message or "not understood").splitlines()[0][:200])
         else:
-            logger.error("http.failed", error=repr(exc))
+            if not isinstance(
+                exc, ConnectionError
+            ):  # the client is gone: no fault of ours, and anybody could fill the log
+                logger.error("http.failed", error=repr(exc))
             error = Internal()
         request_id = request_id_of(request)
         response = problem(error, request_id)
@@ -104,7 +107,7 @@ class BoundedServer(web.Server):
             idle = (one for one in self._connections if isinstance(one, Connection) and one.is_idle)
             oldest = min(idle, key=lambda one: one.idle_since, default=None)
             if oldest is None:
-                handler.force_close()
+                self._loop.call_soon(handler.force_close)  # not before aiohttp has begun with it, or it breaks
             else:
                 oldest.force_close()
                 self._connections.pop(oldest, None)

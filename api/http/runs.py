@@ -6,8 +6,9 @@ from typing import Any, TypeVar
 import orjson
 from aiohttp import web
 
+from api.access.roles import BASE
 from api.http.answers import answer, outcome_answer, view_answer
-from api.http.inputs import BASE, SERVICE, flag, origin_of, params, read_json, refuse, stale_ok
+from api.http.inputs import SERVICE, flag, origin_of, params, read_json, refuse, stale_ok
 from api.http.wire import command_of
 from api.reading import View, refuse_withdrawn
 from api.service import Creation, Outcome, Service, logger

@@ -47,8 +47,17 @@ class Source:
         return self.text.stat().st_size
 
 
-def source_of(path: Path, settings: Settings, clock: Clock, *, with_backup: bool) -> Source:
-    """Return the v1 file at *path* with its backup: that of an interrupted import of it if it is whole, else a new one."""
+def source_of(path: Path, settings: Settings, clock: Clock, report: Report, say: Say, *, with_backup: bool) -> Source:
+    """Return the v1 file at *path* with its backup, which *report* and *say* are told of."""
+    source = _kept(path, settings, clock, with_backup=with_backup)
+    report.backup = source.backup
+    if source.backup:
+        say(f"The v1 file is kept at {source.backup['path']} (SHA-256 {source.backup['sha256']}).")
+    return source
+
+
+def _kept(path: Path, settings: Settings, clock: Clock, *, with_backup: bool) -> Source:
+    """Back the v1 file up, unless an interrupted import of it left a whole backup."""
     digest = sha256_of(path)
     before = interrupted(settings.data_dir, digest)
     if before and before.backup and _is_whole(before.backup):
@@ -80,10 +89,7 @@ def migrate_offline(
     """
     clock = SystemClock()
     with opened(settings.data_dir, Limits(segment_bytes_max=settings.segment_bytes_max)) as (loop, log):
-        source = source_of(path, settings, clock, with_backup=with_backup)
-        report.backup = source.backup
-        if source.backup:
-            say(f"The v1 file is kept at {source.backup['path']} (SHA-256 {source.backup['sha256']}).")
+        source = source_of(path, settings, clock, report, say, with_backup=with_backup)
         record = begun(settings.data_dir, clock, str(path), source.sha256, source.backup)
         report.import_id = record.import_id
         keep = keeper_of(Blobs(settings.attachments_dir), attachments)

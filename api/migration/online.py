@@ -7,34 +7,29 @@ import asyncio
 import json
 from base64 import b64encode
 from collections import deque
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 import aiohttp
 from attrs import define, evolve, field
 
-from api.cli.remote import BASE, ServerRefused, ServerUnreachable, bearer
-from api.migration.holdings import Holdings
 from api.migration.offline import Bars, Say, Source, source_of
+from api.migration.reaching import FOR_EVER, at, caught_up, check_reachable, refuse, told
 from api.migration.report import Report, Verdict, failed
-from api.migration.rollback import Plan, Rollback, finish, undo, withdraw_all
 from api.migration.v1 import RecordError, read_record
 from api.migration.v1_source import V1Attachments
 from api.migration.v1_text import V1Record, V1Unreadable, records_of
+from api.remote import ServerRefused, ServerUnreachable, bearer
 from api.settings import Settings
 from eventlog.clock import SystemClock
 from eventlog.strict_json import InvalidJson, MalformedJson, parse
 
 _PART_BYTES = 8 << 20
 _SENT_KEPT_MAX = 100_000
-_POLL_S = 0.05
-_OK, _GONE = 200, 410
-_TRIES_MAX = 60
+_OK = 200
 _IsThere = Callable[[str], Awaitable[bool]]
 """Tells whether the server has a run in force under an id."""
-_FOR_EVER = aiohttp.ClientTimeout(total=None, sock_connect=30)
 
 
 def migrate_online(
@@ -55,36 +50,11 @@ def migrate_online(
         ServerUnreachable, ServerRefused: a second run goes on from there.
 
     """
-    _check(url)
-    asyncio.run(_reachable(url))  # before a backup is made for nothing
-    source = source_of(path, settings, SystemClock(), with_backup=with_backup)
-    report.backup = source.backup
-    if source.backup:
-        say(f"The v1 file is kept at {source.backup['path']} (SHA-256 {source.backup['sha256']}).")
+    asyncio.run(check_reachable(url))  # before a backup is made for nothing
+    source = source_of(path, settings, SystemClock(), report, say, with_backup=with_backup)
     with bars("Importing", source.size, "bytes") as on_bytes:
         sending = _Sending(path, source, attachments, report, batch_size, on_bytes, bearer(settings))
-        return asyncio.run(_told(url, sending.run(url)))
-
-
-def roll_back_online(
-    plan: Plan, path: Path, settings: Settings, url: str, done: Rollback, *, force: bool, bars: Bars
-) -> str:
-    """Undo the imports of *plan* through the server at *url*, on its machine; return what kept its projections from the head.
-
-    Raises:
-        ServerUnreachable, ServerRefused: a second run goes on from there.
-
-    """
-    _check(url)
-    asyncio.run(_reachable(url))
-    clock = SystemClock()
-    with Holdings.of(settings.data_dir) as holdings:
-        if not undo(plan, path, holdings, done, clock, force=force):
-            return ""
-        with bars("Withdrawing", holdings.count(imported=True), "runs") as on_progress:
-            behind = asyncio.run(_told(url, _withdrawn(plan, holdings, url, bearer(settings), done, on_progress)))
-        finish(plan, settings.data_dir, clock)
-        return behind
+        return asyncio.run(told(url, sending.run(url)))
 
 
 @define
@@ -106,17 +76,17 @@ class _Sending:
 
     async def run(self, url: str) -> str:
         async def is_there(run_id: str) -> bool:
-            async with session.get(_at(url, f"/runs/{run_id}")) as run:
+            async with session.get(at(url, f"/runs/{run_id}")) as run:
                 await run.read()
                 return run.status == _OK
 
         async with (
-            aiohttp.ClientSession(timeout=_FOR_EVER, headers=self._headers) as session,
+            aiohttp.ClientSession(timeout=FOR_EVER, headers=self._headers) as session,
             session.post(
-                _at(url, "/admin/import"), data=self._lines(is_there), headers={"Content-Type": "application/x-ndjson"}
+                at(url, "/admin/import"), data=self._lines(is_there), headers={"Content-Type": "application/x-ndjson"}
             ) as answer,
         ):
-            await _refuse(url, answer)
+            await refuse(url, answer)
             async for line in _lines_of(answer):
                 self._hear(line)
             self._settle()
@@ -124,7 +94,7 @@ class _Sending:
                 raise ServerUnreachable(url, "it ended the answer before the import was done; run it again to go on")
             if self._unread is not None:
                 self._report.end(evolve(self._unread, path=str(self._path)).message)  # as a rehearsal says it
-            return await _caught_up(session, url, self._position)
+            return await caught_up(session, url, self._position)
 
     async def _lines(self, is_there: _IsThere) -> AsyncIterator[bytes]:
         head = {
@@ -218,82 +188,6 @@ class _Sending:
             self._own.popleft()
 
 
-async def _withdrawn(
-    plan: Plan,
-    holdings: Holdings,
-    url: str,
-    headers: dict[str, str],
-    done: Rollback,
-    on_progress: Callable[[int], None],
-) -> str:
-    position = -1
-
-    async def withdraw(run_id: str, data: dict[str, Any], _revision: int) -> None:
-        nonlocal position
-        for tries_left in reversed(range(_TRIES_MAX)):
-            async with session.post(_at(url, f"/admin/runs/{run_id}/withdraw"), json=data) as answer:
-                if answer.status == _GONE:  # somebody was quicker: it is what was wanted
-                    return
-                if "Retry-After" not in answer.headers or not tries_left:
-                    await _refuse(url, answer)
-                    position = max(position, int(answer.headers.get("X-Log-Position", -1)))
-                    return
-                pause_s = float(answer.headers["Retry-After"])
-            await asyncio.sleep(pause_s)
-
-    connector = aiohttp.TCPConnector(limit=32)
-    async with aiohttp.ClientSession(timeout=_FOR_EVER, connector=connector, headers=headers) as session:
-        await withdraw_all(plan, holdings, withdraw, done, on_progress)
-        return await _caught_up(session, url, position)
-
-
-async def _caught_up(session: aiohttp.ClientSession, url: str, position: int) -> str:
-    """Return once all projections cover *position*; or why one will not."""
-    while True:
-        async with session.get(f"{url.rstrip('/')}/readyz") as answer:
-            facts = await answer.json()
-        standings = facts["projections"]
-        if all(one["position"] >= position for one in standings.values()):
-            return ""
-        stopped = [name for name, one in standings.items() if one["state"] == "failed"]
-        if stopped:
-            return f"The projections are not at the head: {'; '.join(facts['reasons'])}"
-        await asyncio.sleep(_POLL_S)
-
-
-async def _reachable(url: str) -> None:
-    async def ask() -> str:
-        async with aiohttp.ClientSession(timeout=_FOR_EVER) as session, session.get(f"{url.rstrip('/')}/healthz") as a:
-            await _refuse(url, a)
-        return ""
-
-    await _told(url, ask())
-
-
-async def _told(url: str, work: Coroutine[Any, Any, str]) -> str:
-    """Return what *work* gives; what goes wrong on the way to the server is told in our words."""
-    try:
-        return await work
-    except (aiohttp.ClientError, ConnectionError, TimeoutError) as error:
-        raise ServerUnreachable(url, str(error) or type(error).__name__) from None
-
-
-async def _refuse(url: str, answer: aiohttp.ClientResponse) -> None:
-    """Return if the server does what was asked.
-
-    Raises:
-        ServerRefused, ServerUnreachable: it does not, or is no Runlog server.
-
-    """
-    if answer.status < 400:
-        return
-    try:
-        problem = json.loads(await answer.read())
-        raise ServerRefused(answer.status, problem["error"], problem["message"])
-    except (ValueError, KeyError, TypeError):
-        raise ServerUnreachable(url, f"it answered {answer.status}, and not as Runlog does") from None
-
-
 async def _lines_of(answer: aiohttp.ClientResponse) -> AsyncIterator[dict[str, Any]]:
     """Give the lines of *answer*, however long each is."""
     rest = b""
@@ -301,15 +195,6 @@ async def _lines_of(answer: aiohttp.ClientResponse) -> AsyncIterator[dict[str, A
         *lines, rest = (rest + chunk).split(b"\n")
         for line in lines:
             yield json.loads(line)
-
-
-def _check(url: str) -> None:
-    if urlsplit(url).scheme not in ("http", "https"):
-        raise ServerUnreachable(url, "not an http:// or https:// URL")
-
-
-def _at(url: str, path: str) -> str:
-    return f"{url.rstrip('/')}{BASE}{path}"
 
 
 def _json(value: Any) -> bytes:

@@ -6,7 +6,8 @@ import shlex
 
 from aiohttp import web
 
-from api.http.inputs import BASE, ROLE, SERVICE
+from api.access.roles import BASE
+from api.http.inputs import ROLE, SERVICE
 
 BODY = {
     "mode": "adaptive",

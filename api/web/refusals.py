@@ -2,8 +2,8 @@
 
 from aiohttp import web
 
+from api.access.roles import BASE
 from api.http.accept import JSON, preferred
-from api.http.inputs import BASE
 from api.http.problems import STATUSES, problem, told
 from api.web.page import page
 from eventlog.errors import RunlogError

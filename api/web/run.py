@@ -7,7 +7,8 @@ from urllib.parse import urlencode
 from aiohttp import web
 from attrs import frozen
 
-from api.http.inputs import BASE, SERVICE, params
+from api.access.roles import BASE
+from api.http.inputs import SERVICE, params
 from api.http.runs import VIEW_PARAMS, view_asked
 from api.reading import View
 from api.service import Service

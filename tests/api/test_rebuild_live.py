@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from api.cli.remote import ServerRefused, call
+from api.remote import ServerRefused, call
 from projections.known import NAMES, VERSIONS
 from projections.lock import ProjectionsLock
 from tests.commands import Ran, everything_under, runlog

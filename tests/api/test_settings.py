@@ -6,7 +6,8 @@ from pathlib import Path
 import attrs
 import pytest
 
-from api.settings import Loaded, LogLevel, SettingInvalid, Settings, SettingsError, SettingUnknown, load
+from api.setting_sources import Loaded, load
+from api.settings import LogLevel, SettingInvalid, Settings, SettingsError, SettingUnknown
 from eventlog.errors import RunlogError
 
 NAMES = [field.name for field in attrs.fields(Settings)]

@@ -112,6 +112,33 @@ def test_a_thousand_idle_connections_do_not_keep_others_out(server: Server) -> N
             assert is_closed(connection)
 
 
+def test_a_connection_beyond_the_busy_ones_is_closed_and_a_client_that_leaves_is_no_error(tmp_path: Path) -> None:
+    """Or a stranger could fill the log with errors that are none."""
+    server = Server(tmp_path)
+    server.data_dir.mkdir()
+    (server.data_dir / "runlog.toml").write_text("connections_max = 3\n")
+    try:
+        server.start()
+        server.hang_up()
+        with contextlib.ExitStack() as stack:
+            for _ in range(3):
+                stack.enter_context(connected(server)).sendall(post_head(1000) + b'{"mode":')
+            until(lambda: is_refused_at_once(server), "all were busy", 60)
+        until(lambda: not is_refused_at_once(server), "there was room again", 60)
+    finally:
+        assert server.stop() == 0
+    assert {line["level"] for line in server.log_lines()} == {"info"}
+
+
+def is_refused_at_once(server: Server) -> bool:
+    with connected(server) as connection:
+        try:
+            connection.sendall(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
+            return connection.recv(100) == b""
+        except (ConnectionResetError, BrokenPipeError):
+            return True
+
+
 def test_bodies_that_never_end_are_ended_and_hold_nobody_up(server: Server) -> None:
     with contextlib.ExitStack() as stack:
         slow = [stack.enter_context(connected(server)) for _ in range(100)]

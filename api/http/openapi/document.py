@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Mapping
 from importlib.metadata import version
 from typing import Any
 
-from api.http.inputs import BASE
+from api.access.roles import BASE
 from api.http.openapi import operations as spoken
 from api.http.openapi.operations import Answer, Body, Operation, Parameter
 from api.http.openapi.reading import RUNS

@@ -13,6 +13,7 @@ from api.http.openapi.shapes import (
     NATIVE_RUN_ID_PATTERN,
     NO_CONTROLS,
     NO_CONTROLS_NOT_BLANK,
+    NOT_BLANK,
     OBJECT,
     SHA256,
     TEXT,
@@ -28,7 +29,7 @@ _RULES: dict[Any, Schema] = {
     str: TEXT,
     dict[str, Any]: OBJECT,
     list[str]: array(TEXT),
-    model.Label: {"type": "string", "minLength": 1, "maxLength": 200, "pattern": r"\S"},
+    model.Label: {"type": "string", "minLength": 1, "maxLength": 200, "pattern": NOT_BLANK},
     model.ShortText: {"type": "string", "maxLength": 200},
     model.Reason: {
         "type": "string",

@@ -15,6 +15,7 @@ SHA256_PATTERN = "^[0-9a-f]{64}$"
 RUN_ID_PATTERN = "^(run_[0-9a-f]{12,32}|[0-9a-f]{32})$"
 NATIVE_RUN_ID_PATTERN = "^run_[0-9a-f]{12}$"
 NO_CONTROLS = r"^[^\u0000-\u001f\u007f-\u009f]*$"
+NOT_BLANK = r"[^\s\u001c-\u001f\u0085]"  # blank to Python is more than to a pattern
 NO_CONTROLS_NOT_BLANK = NO_CONTROLS[:-1] + r"[^\s\u0000-\u001f\u007f-\u009f]" + NO_CONTROLS[1:]
 BASE64_PATTERN = "^[A-Za-z0-9+/]*={0,2}$"
 

@@ -10,7 +10,7 @@ import pytest
 
 from api.http.app import ROUTES
 from api.http.openapi.document import is_page, template
-from tests.server import BASE, Answer, Server, body
+from tests.server import BASE, Answer, Server, body, until
 
 PATHS = [template(path) for method, path, _ in ROUTES if method == "GET" and not is_page(path)]
 MOVING = ("/metrics",)
@@ -29,6 +29,11 @@ class Read:
             self.parts[side] = self.parts["run_id"] = run["run_id"]
             self.parts["sha256"] = server.upload(run["run_id"], b"G0 X0\n", kind="gcode").json["sha256"]
             assert server.get(f"/runs/{run['run_id']}/proof").status == 200  # all of it is signed then
+        until(self._is_at_rest, "the projections have caught up, so that nothing moves any more", 60)
+
+    def _is_at_rest(self) -> bool:
+        standings = self.server.get("/admin/projections").json["projections"]
+        return all(one["position"] == one["head"] for one in standings)
 
     def get(self, path: str, method: str = "GET", **headers: str) -> Answer:
         """Ask for *path*, with what it requires."""

@@ -1,4 +1,4 @@
-"""Talking to a running server: one request at a time, and what goes wrong in words."""
+"""Talking to a running server: one request at a time, and what goes wrong in words, whoever asked."""
 
 import json
 import os
@@ -9,10 +9,11 @@ from urllib.parse import quote, urlsplit
 
 from attrs import frozen
 
-from api.settings import Settings, load
+from api.access.roles import BASE
+from api.setting_sources import load
+from api.settings import Settings
 from eventlog.errors import RunlogError
 
-BASE = "/api/rmos"
 _TIMEOUT_S = 30.0
 
 
@@ -54,8 +55,7 @@ def call(url: str, method: str, *path: str, body: Any = None) -> dict[str, Any]:
         ServerRefused: it answers with an error.
 
     """
-    if urlsplit(url).scheme not in ("http", "https"):
-        raise ServerUnreachable(url, "not an http:// or https:// URL")
+    check_url(url)
     target = url.rstrip("/") + BASE + "".join(f"/{quote(part, safe='')}" for part in path)
     content = json.dumps(body).encode() if body is not None else b"" if method == "POST" else None
     headers = bearer(load({}, os.environ).settings)
@@ -68,7 +68,7 @@ def call(url: str, method: str, *path: str, body: Any = None) -> dict[str, Any]:
             return answer
     except urllib.error.HTTPError as error:
         with error:
-            raise _refusal(url, error.status or 0, error.read()) from None
+            raise refusal(url, error.status or 0, error.read()) from None
     except (OSError, ValueError) as error:
         raise ServerUnreachable(url, str(getattr(error, "reason", error))) from None
 
@@ -78,7 +78,19 @@ def bearer(settings: Settings) -> dict[str, str]:
     return {"Authorization": f"Bearer {settings.api_key}"} if settings.api_key else {}
 
 
-def _refusal(url: str, status: int, body: bytes) -> RunlogError:
+def check_url(url: str) -> None:
+    """Return if *url* can be a server's.
+
+    Raises:
+        ServerUnreachable: it cannot.
+
+    """
+    if urlsplit(url).scheme not in ("http", "https"):
+        raise ServerUnreachable(url, "not an http:// or https:// URL")
+
+
+def refusal(url: str, status: int, body: bytes) -> RunlogError:
+    """Return what an answer with an error comes to: the server's own words, if it is a Runlog server."""
     try:
         problem = json.loads(body)
         return ServerRefused(status, str(problem["error"]), str(problem["message"]))

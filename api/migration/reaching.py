@@ -1,0 +1,72 @@
+"""A migration and the running server that it goes through: whether it is there, what it refuses, when it has caught up.
+
+What goes wrong on the way to it is told in our words.
+"""
+
+import asyncio
+from collections.abc import Coroutine
+from typing import Any
+
+import aiohttp
+
+from api.access.roles import BASE
+from api.remote import ServerUnreachable, check_url, refusal
+
+FOR_EVER = aiohttp.ClientTimeout(total=None, sock_connect=30)
+"""An import may take hours; only a connection that does not open is given up."""
+_POLL_S = 0.05
+
+
+async def check_reachable(url: str) -> None:
+    """Return if a Runlog server answers at *url*.
+
+    Raises:
+        ServerUnreachable, ServerRefused: none does.
+
+    """
+    check_url(url)
+
+    async def ask() -> str:
+        async with aiohttp.ClientSession(timeout=FOR_EVER) as session, session.get(f"{url.rstrip('/')}/healthz") as a:
+            await refuse(url, a)
+        return ""
+
+    await told(url, ask())
+
+
+async def told(url: str, work: Coroutine[Any, Any, str]) -> str:
+    """Return what *work* gives; what goes wrong on the way to the server is told in our words."""
+    try:
+        return await work
+    except (aiohttp.ClientError, ConnectionError, TimeoutError) as error:
+        raise ServerUnreachable(url, str(error) or type(error).__name__) from None
+
+
+async def refuse(url: str, answer: aiohttp.ClientResponse) -> None:
+    """Return if the server does what was asked.
+
+    Raises:
+        ServerRefused, ServerUnreachable: it does not, or is no Runlog server.
+
+    """
+    if answer.status >= 400:
+        raise refusal(url, answer.status, await answer.read())
+
+
+async def caught_up(session: aiohttp.ClientSession, url: str, position: int) -> str:
+    """Return once all projections cover *position*; or why one will not."""
+    while True:
+        async with session.get(f"{url.rstrip('/')}/readyz") as answer:
+            facts = await answer.json()
+        standings = facts["projections"]
+        if all(one["position"] >= position for one in standings.values()):
+            return ""
+        stopped = [name for name, one in standings.items() if one["state"] == "failed"]
+        if stopped:
+            return f"The projections are not at the head: {'; '.join(facts['reasons'])}"
+        await asyncio.sleep(_POLL_S)
+
+
+def at(url: str, path: str) -> str:
+    """Return where the server at *url* has the route *path*."""
+    return f"{url.rstrip('/')}{BASE}{path}"
