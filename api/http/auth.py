@@ -28,6 +28,7 @@ from eventlog.errors import RunlogError
 logger = structlog.get_logger("api.http")
 
 PAGES = "/rmos"
+DOCS = "/docs"
 SIGN_IN, SIGN_OUT = f"{PAGES}/sign-in", f"{PAGES}/sign-out"
 COOKIE = "runlog_session"
 _NOWHERE: frozenset[str] = frozenset()
@@ -136,7 +137,7 @@ class Access:
         """Return the way to the sign-in page, if *error* is that somebody who wants to see a page has not signed in."""
         if not isinstance(error, Unauthenticated) or request.method not in ("GET", "HEAD"):
             return None
-        if request.path != PAGES and not request.path.startswith(PAGES + "/"):
+        if request.path not in (PAGES, DOCS) and not request.path.startswith(PAGES + "/"):
             return None
         if "HX-Request" in request.headers:  # a part of a page: it is the whole that has to go there
             return web.Response(status=401, headers={"HX-Refresh": "true", "WWW-Authenticate": challenge(error)})

@@ -11,7 +11,7 @@ from aiohttp import web
 from api.access.roles import Role, roles_for
 from api.access.sessions import LIFETIME_S
 from api.errors import Unauthenticated, UnsupportedMediaType
-from api.http.auth import ACCESS, COOKIE, PAGES, SIGN_IN, SIGN_OUT
+from api.http.auth import ACCESS, COOKIE, DOCS, PAGES, SIGN_IN, SIGN_OUT
 from api.http.inputs import SERVICE, check_not_encoded, params, read_body
 from api.http.problems import challenge
 from api.web.page import page
@@ -62,7 +62,7 @@ async def sign_out(request: web.Request) -> web.Response:
 def way_on(wanted: str, role: Role | None) -> str:
     """Return where to go after signing in: *wanted* if it is one of the pages, which never leads elsewhere."""
     path = wanted.partition("?")[0]
-    is_page = path == PAGES or path.startswith(PAGES + "/")
+    is_page = path in (PAGES, DOCS) or path.startswith(PAGES + "/")
     is_plain = wanted.isascii() and wanted.isprintable() and "\\" not in wanted and len(wanted) <= _NEXT_LENGTH_MAX
     if is_page and is_plain and path not in (SIGN_IN, SIGN_OUT):
         return wanted

@@ -40,7 +40,7 @@ def test_the_way_on_never_leads_to_another_place_than_the_pages(wanted):
         way = way_on(wanted, role)
         there = urlsplit(urljoin(here, way))
         assert (there.scheme, there.netloc) == ("http", "127.0.0.1:8080")
-        assert way.startswith("/rmos")
+        assert way == "/docs" or way.startswith(("/docs?", "/rmos"))
         assert way.isprintable()
 
 
@@ -81,6 +81,13 @@ def test_a_session_may_do_what_its_key_may_and_posts_from_its_own_origin_only(se
     (event,) = server.get(f"/runs/{created.json['run_id']}/events", session).json["events"]
     assert event["event"]["actor"] == "oper"
     refused(server.post("/runs", body(), server.signed_in("auditor")), 403, "FORBIDDEN")
+
+
+def test_the_page_of_the_api_is_one_of_the_pages(server: Keyed):
+    answer = server.request("GET", "/docs", headers=HTML)
+    assert (answer.status, answer.headers["Location"]) == (303, "/rmos/sign-in?next=/docs")
+    signed_in = server.form("/rmos/sign-in", f"next=%2Fdocs&key={server.keys['auditor']}".encode(), HTML)
+    assert (signed_in.status, signed_in.headers["Location"]) == (303, "/docs")
 
 
 def test_a_bad_key_beside_a_good_session_is_a_bad_key(server: Keyed):
