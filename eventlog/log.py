@@ -86,7 +86,7 @@ class Log:
                 identity = upgrade(disk, index, identity)
             signer = opened_signer(disk, identity)
             published, signed = opened_checkpoint(disk, signer.verifier)
-            tail, tree = recover(disk, index, clock, signer, signed)
+            tail, tree = recover(disk, index, clock, identity, signer, signed)
             log = cls(disk, index, identity, clock, lock)
             limits = limits or Limits()
             log._writer = Writer(disk, index, clock, tail, limits, log._committed)

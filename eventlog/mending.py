@@ -22,7 +22,7 @@ from eventlog.frame import BadFrame, decode
 from eventlog.index import Index, KeyUse
 from eventlog.locate import located
 from eventlog.note import Checkpoint
-from eventlog.opening import check_source, read_identity
+from eventlog.opening import Identity, check_source
 from eventlog.recovery import End, Survey, check_known, rewrite, save_torn, survey
 from eventlog.seals import complete_seals, largest_sealed, seal_path
 from eventlog.segment import SEGMENTS, Placed, segment_name, segment_numbers, segment_path
@@ -33,7 +33,9 @@ from eventlog.tree import Tree
 logger = structlog.get_logger("eventlog.opening")
 
 
-def recover(disk: Disk, index: Index, clock: Clock, signer: Signer, signed: Checkpoint) -> tuple[Tail, Tree]:
+def recover(
+    disk: Disk, index: Index, clock: Clock, identity: Identity, signer: Signer, signed: Checkpoint
+) -> tuple[Tail, Tree]:
     """Bring log and index to a durable, whole state; return where the log ends, and its tree.
 
     Raises:
@@ -47,7 +49,8 @@ def recover(disk: Disk, index: Index, clock: Clock, signer: Signer, signed: Chec
     found = survey(disk, segments, known, places.note)
     _check_signed(disk, found.end, signed)
     size = found.end.next_seq
-    _check_last(disk, places.of(size - 1))
+    if last := places.of(size - 1):
+        check_source(disk, identity, last)  # and how it begins, `read_identity` saw
     try:
         tree = Tree.open(disk, size, partial(claimed_hashes, disk, places.of), signed.size, signed.root)
     except LogDamaged as error:
@@ -102,18 +105,6 @@ def _check_signed(disk: Disk, end: End, signed: Checkpoint) -> None:
         raise LogDamaged(
             f"its good events end at {end.next_seq}, and {seal_path(segment)} is signed for {size}", *place
         )
-
-
-def _check_last(disk: Disk, last: Place | None) -> None:
-    """Refuse a log that ends with an event of another; how it begins, `read_identity` saw.
-
-    Raises:
-        LogDamaged: it does.
-
-    """
-    identity = read_identity(disk)
-    if identity is not None and last is not None:
-        check_source(disk, identity, last)
 
 
 def _repaired(disk: Disk, clock: Clock, segments: list[int], found: Survey, unsigned: Place | None) -> list[int]:

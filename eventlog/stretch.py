@@ -52,8 +52,6 @@ class Bad:
     """The seq that its frame claims, if it is one."""
     is_padding: bool = False
     """Whether it is nothing but NULs, up to the end of the file."""
-    is_cut: bool = False
-    """Whether it has no end."""
     actual: bytes | None = None
     """The hash that an event has, where its frame claims another."""
 
@@ -115,7 +113,7 @@ def stretches(
         hidden = _hidden(data, start + 1, newline)
         rest = data[start:hidden] if hidden else data[start : newline + 1 or len(data)]
         is_padding = newline < 0 and not rest.strip(b"\0")
-        yield Bad(offset + start, "it is no frame", None, is_padding, newline < 0)
+        yield Bad(offset + start, "it is no frame", None, is_padding)
         start += len(rest)
 
 

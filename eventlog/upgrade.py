@@ -40,6 +40,7 @@ def upgrade(disk: Disk, index: Index, identity: Identity) -> Identity:
         LogDamaged: the log is not whole, or it had a key before; nothing was changed.
 
     """
+    identity = _exact(identity)
     announced = _announced(disk, identity)
     signer = read_signer(disk)
     stored = read_whole(disk, CHECKPOINT, _BYTES_MAX)
@@ -57,17 +58,24 @@ def upgrade(disk: Disk, index: Index, identity: Identity) -> Identity:
     signer = signer or _announce(disk, identity)
     disk.make_folder(CHECKPOINTS)
     keep_whole(disk, CHECKPOINT, signed_checkpoint(signer, size, frontier.root).data)
-    upgraded = _with_key(identity, signer)
+    upgraded = evolve(identity, vkey=signer.verifier.vkey)
     disk.replace(_ANNOUNCED, LOG_JSON)
     disk.sync_folder("log")
     logger.warning("log.upgraded", events=size, vkey=upgraded.vkey)
     return upgraded
 
 
-def _with_key(identity: Identity, signer: Signer) -> Identity:
-    exact = evolve(identity, vkey=signer.verifier.vkey, created=f"{identity.created[:-4]}000Z")
-    # As of a new log: to the millisecond, which the log's id tells too.
-    return exact if is_of_its_time(exact) else evolve(exact, created=identity.created)
+def _exact(identity: Identity) -> Identity:
+    """Return what the log would say of itself if it were new: its time to the millisecond, which its id tells too.
+
+    Raises:
+        LogDamaged: the two contradict each other. Signed with that, the log would not open again.
+
+    """
+    exact = evolve(identity, created=f"{identity.created[:-4]}000Z")
+    if not is_of_its_time(exact):
+        raise LogDamaged("log.json is not as it was written")
+    return exact
 
 
 def _announced(disk: Disk, identity: Identity) -> Identity | None:
@@ -86,7 +94,7 @@ def _announce(disk: Disk, identity: Identity) -> Signer:
     if disk.size(_ANNOUNCED) is not None:
         disk.remove(_ANNOUNCED)
     disk.create(_ANNOUNCED)
-    disk.write(_ANNOUNCED, 0, _with_key(identity, signer).data)
+    disk.write(_ANNOUNCED, 0, evolve(identity, vkey=signer.verifier.vkey).data)
     disk.sync(_ANNOUNCED)
     disk.sync_folder("log")
     keep_signer(disk, signer)

@@ -1,9 +1,11 @@
 """The keys as they are now: each request sees what `runlog keys` did before it came.
 
-The file's state is looked at on every request (one stat, about a microsecond). Once a process has seen keys it
-asks for one until it ends: neither revoking the last key nor taking the file away opens anything.
+The file's state is looked at in every turn of the event loop that answers a request: whatever a turn answers
+came before it. Once a process has seen keys it asks for one until it ends: neither revoking the last key nor
+taking the file away opens anything.
 """
 
+import asyncio
 import os
 import time
 from pathlib import Path
@@ -35,6 +37,7 @@ class CurrentKeys:
         self._data_dir, self._path = data_dir, os.fspath(data_dir / KEYS)
         self._stamp, self._is_settled = self._stamped()
         self._keys = read_keys(data_dir)
+        self._has_looked = False
 
     def now(self) -> Keys | None:
         """Return the keys; None where there are none and never were, so that nobody is asked for one."""
@@ -43,6 +46,17 @@ class CurrentKeys:
             self._reload()
             self._stamp, self._is_settled = stamp, is_settled
         return self._keys
+
+    def of_this_turn(self) -> Keys | None:
+        """Return what `now` does, having looked once in this turn of the event loop: all that it answers came before."""
+        if not self._has_looked:
+            self._has_looked = True
+            asyncio.get_running_loop().call_soon(self._turned)  # before what the next turn reads is answered
+            self.now()
+        return self._keys
+
+    def _turned(self) -> None:
+        self._has_looked = False
 
     def _stamped(self) -> tuple[_Stamp | None, bool]:
         """Return what tells one state of the file from another, and whether a later one cannot have the same."""

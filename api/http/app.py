@@ -147,6 +147,9 @@ def _guard(access: Access, metrics: health.Metrics) -> Middleware:
             response = await refusal(request, _not_readable(request, error), request_id)
         except Exception:
             logger.exception("http.failed", method=request.method, path=request.path)
+            if request.writer.output_size and request.transport is not None:
+                request.transport.abort()  # an answer has begun: the client would take another one for its end
+                raise ConnectionResetError("the answer broke off") from None
             response = await refusal(request, Internal(), request_id)
         if isinstance(response, web.Response) and response.status >= 400:
             compress(request, response)

@@ -1,6 +1,5 @@
 """Attachments: bytes that belong to a run, streamed in constant memory, never changed."""
 
-import asyncio
 import base64
 import binascii
 import re
@@ -203,7 +202,7 @@ async def download(request: web.Request) -> web.StreamResponse:
             left = end - start
             while left and (chunk := await file.read(min(CHUNK_BYTES, left))):
                 left -= len(chunk)
-                await asyncio.wait_for(response.write(chunk), 60)
+                await response.write(chunk)
     await response.write_eof()
     return response
 

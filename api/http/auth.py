@@ -86,7 +86,7 @@ class Access:
             RateLimited: it came too often.
 
         """
-        keys = self.keys.now()
+        keys = self.keys.of_this_turn()
         if keys is None and not self._buckets.per_second:
             return
         roles = roles_for(request.method, where(request))
@@ -103,7 +103,7 @@ class Access:
 
     def may_go_on(self, request: web.Request) -> bool:
         """Tell whether a request that was let in still would be: an answer may last longer than its key."""
-        keys = self.keys.now()
+        keys = self.keys.of_this_turn()
         if keys is None:
             return True
         roles = roles_for(request.method, where(request))
@@ -113,7 +113,7 @@ class Access:
     def signed_in(self, request: web.Request) -> Key | None:
         """Return the key that the request comes with, by itself or by its session, if it is good."""
         try:
-            return self._holder(request, self.keys.now() or NO_KEYS)
+            return self._holder(request, self.keys.of_this_turn() or NO_KEYS)
         except Unauthenticated:
             return None
 

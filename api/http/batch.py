@@ -19,6 +19,7 @@ from api.access.roles import BASE
 from api.errors import BadRequest, BatchTooLong, BodyTooLarge, Internal, RequestTimeout, UnsupportedMediaType
 from api.http.inputs import (
     LARGE_BYTES,
+    OWN_BOUND,
     SERVICE,
     check_not_encoded,
     key_faults,
@@ -70,6 +71,7 @@ async def create_batch(request: web.Request) -> web.StreamResponse:
     faults: list[Fault] = []
     params(request, faults=faults)
     refuse(faults + key_faults(request.headers.get("Idempotency-Key")))
+    request[OWN_BOUND] = True
     batch = _Batch(request, service, await origin_of(request, {}, None))
     response = web.StreamResponse(headers={"Content-Type": "application/x-ndjson"})
     await response.prepare(request)

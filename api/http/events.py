@@ -18,7 +18,7 @@ from api.access.roles import BASE
 from api.http.accept import EVENT_STREAM, NDJSON, preferred
 from api.http.answers import answer
 from api.http.auth import ACCESS
-from api.http.inputs import SERVICE, params, refuse
+from api.http.inputs import OWN_BOUND, SERVICE, params, refuse
 from api.http.live import LIVE, Live
 from api.http.problems import logger
 from api.service import Service
@@ -173,7 +173,7 @@ async def _listen(request: web.Request, service: Service, ask: Ask) -> web.Strea
     response = await _begun(request, EVENT_STREAM)
     if request.method == "HEAD" or transport is None:
         return response
-    stall_s = service.settings.listener_stall_timeout_s
+    stall_s, request[OWN_BOUND] = service.settings.listener_stall_timeout_s, True
     access = request.app[ACCESS]
     listener = _Listener(response, service, ask, live, lambda: access.may_go_on(request))
     with live.listening(transport):

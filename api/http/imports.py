@@ -20,6 +20,7 @@ from api.errors import BodyTooLarge, UnsupportedMediaType
 from api.http.answers import outcome_answer
 from api.http.inputs import (
     LARGE_BYTES,
+    OWN_BOUND,
     REQUEST_ID,
     SERVICE,
     check_not_encoded,
@@ -79,6 +80,7 @@ async def import_records(request: web.Request) -> web.StreamResponse:
         raise UnsupportedMediaType("Content-Type", kind, NDJSON)
     lines = _Objects(request)
     importing = await _Importing.begin(request, lines)
+    request[OWN_BOUND] = True  # none: an operator may look at the answers when all is sent
     response = web.StreamResponse(headers={"Content-Type": NDJSON})
     await response.prepare(request)
     try:

@@ -21,6 +21,8 @@ SERVICE = web.AppKey("service", Service)
 REQUEST_ID = "request_id"
 ACTOR, ROLE = "actor", "role"
 """Under these a request holds the name and the role of its key, once it was let in with one."""
+OWN_BOUND = "own_bound"
+"""Under this a request says that its handler has a bound of its own for how long its client may not read."""
 LARGE_BYTES = 65_536
 """Bodies above this are parsed off the event loop."""
 

@@ -1,6 +1,10 @@
 """Connections: bounded in number, ended when they fall silent, answered in our shape even when broken."""
 
 import asyncio
+import fcntl
+import sys
+import termios
+from contextlib import suppress
 from typing import Any
 
 import orjson
@@ -10,7 +14,7 @@ from aiohttp.streams import EMPTY_PAYLOAD
 from aiohttp.web_protocol import RequestHandler, _ErrInfo
 
 from api.errors import BadRequest, HeadersTooLarge, Internal, RequestTimeout
-from api.http.inputs import request_id_of
+from api.http.inputs import OWN_BOUND, request_id_of
 from api.http.problems import logger, problem
 from api.http.ready import SAFE_HEADERS, SERVER
 from eventlog.errors import RunlogError
@@ -21,16 +25,18 @@ KEEPALIVE_S = 75.0
 class Connection(RequestHandler):
     """One client's connection."""
 
-    __slots__ = ("_body", "_head_since", "_made_at")
+    __slots__ = ("_body", "_head_since", "_made_at", "_unread")
 
     _body: Any
     """Of the request that came last."""
     _head_since: float | None
     """Since when a part of a head is there that is not whole yet; of the first one, since the connection was made."""
+    _unread: tuple[int, float]
+    """How many bytes of answers the client had not taken when that was looked at, and since when it was as many."""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._head_since = self._made_at = asyncio.get_running_loop().time()
-        self._body = EMPTY_PAYLOAD
+        self._body, self._unread = EMPTY_PAYLOAD, (0, 0.0)
         super().connection_made(transport)
 
     def data_received(self, data: bytes) -> None:
@@ -59,6 +65,13 @@ class Connection(RequestHandler):
     def is_late(self, now: float, bound_s: float) -> bool:
         """Tell whether a head is not whole *bound_s* seconds after it began."""
         return self._head_since is not None and self.is_idle and now - max(self._head_since, self.idle_since) > bound_s
+
+    def is_stuck(self, unread: int, now: float, bound_s: float) -> bool:
+        """Tell whether the client took nothing of *unread* bytes for *bound_s* seconds, and that is not its handler's to judge."""
+        request = self._current_request
+        if not unread or unread != self._unread[0] or (request is not None and OWN_BOUND in request):
+            self._unread = (unread, now)
+        return now - self._unread[1] > bound_s
 
     def handle_error(
         self,
@@ -118,15 +131,19 @@ class BoundedServer(web.Server):
         await super().shutdown(timeout)
 
     async def _sweep(self) -> None:
-        """End requests of which not even the head came in time."""
+        """End requests of which not even the head came in time, and connections that nobody reads from."""
         pause_s = min(1.0, self._idle_timeout_s / 4)
         while True:
             await asyncio.sleep(pause_s)
             now = self._loop.time()
             for connection, transport in list(self._connections.items()):
-                if isinstance(connection, Connection) and connection.is_late(now, self._idle_timeout_s):
+                if not isinstance(connection, Connection):
+                    continue
+                if connection.is_late(now, self._idle_timeout_s):
                     transport.write(_timed_out(self._idle_timeout_s))
                     connection.force_close()
+                if connection.is_stuck(_unread(transport), now, self._idle_timeout_s):
+                    transport.abort()  # to close it would wait for the client, which does not read
 
 
 class Runner(web.AppRunner):
@@ -138,6 +155,18 @@ class Runner(web.AppRunner):
 
     async def _make_server(self) -> web.Server:
         return BoundedServer(await super()._make_server(), *self._bounds)
+
+
+def _unread(transport: asyncio.Transport) -> int:
+    """Return how many bytes wait for the client, here and in the kernel; 0 while the kernel takes them all."""
+    waiting = transport.get_write_buffer_size()
+    if not waiting:
+        return 0
+    # The kernel asks for more only when a good part of what it holds was taken: a slow client would seem to be a dead one.
+    with suppress(OSError, ValueError):
+        held = fcntl.ioctl(transport.get_extra_info("socket"), termios.TIOCOUTQ, bytes(4))
+        waiting += int.from_bytes(held, sys.byteorder)
+    return waiting
 
 
 def _timed_out(idle_s: float) -> bytes:

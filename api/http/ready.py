@@ -58,7 +58,7 @@ class ReadyAnswer(web.Response):
         )
 
     async def prepare(self, request: web.BaseRequest) -> Any:
-        """Write the answer.
+        """Write the answer; return once the client takes what it asked for, so that its next request waits till then.
 
         Raises:
             ConnectionResetError: the client is gone.
@@ -69,6 +69,8 @@ class ReadyAnswer(web.Response):
             raise ConnectionResetError("the client is gone")
         transport.write(self._bytes)
         self._eof_sent = True
+        if request.protocol.writing_paused:  # or one that only asks would fill the memory with answers
+            await request.writer.drain()
 
     async def write_eof(self, data: bytes = b"") -> None:
         """Do nothing: `prepare` wrote all of it."""

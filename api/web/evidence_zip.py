@@ -14,7 +14,7 @@ from aiohttp import web
 from api.evidence.export import export
 from api.http.inputs import SERVICE, params
 from api.http.log import COVERED_WAIT_MAX_S
-from api.web.files import CHUNK_BYTES, SEND_TIMEOUT_S
+from api.web.files import CHUNK_BYTES
 from eventlog.archive import Archive
 from eventlog.event import Recorded
 from projections.run.errors import RunNotFound
@@ -61,6 +61,6 @@ async def _send(request: web.Request, path: Path, size: int, run_id: str) -> web
     await response.prepare(request)
     async with aiofiles.open(path, "rb") as file:
         while request.method != "HEAD" and (chunk := await file.read(CHUNK_BYTES)):
-            await asyncio.wait_for(response.write(chunk), SEND_TIMEOUT_S)
+            await response.write(chunk)
     await response.write_eof()
     return response

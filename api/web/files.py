@@ -29,7 +29,6 @@ _HEADS_MAX = 20
 IN_PAGE_BYTES_MAX = 1 << 20
 """A larger program is opened on a page of its own, not put into the run's."""
 CHUNK_BYTES = 256 * 1024
-SEND_TIMEOUT_S = 60
 
 _PICTURES = frozenset(
     {"image/png", "image/jpeg", "image/gif", "image/webp", "image/avif", "image/bmp", "image/svg+xml"}
@@ -166,7 +165,7 @@ async def _send(
     await response.prepare(request)
     if request.method != "HEAD":
         async for chunk in _chunks(service.blobs, digest):
-            await asyncio.wait_for(response.write(chunk), SEND_TIMEOUT_S)
+            await response.write(chunk)
     await response.write_eof()
     return response
 

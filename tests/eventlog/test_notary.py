@@ -280,6 +280,15 @@ async def test_a_damaged_log_from_before_is_not_signed(tmp_path):
     assert not (tmp_path / "secrets").exists()
 
 
+async def test_a_log_from_before_whose_time_is_not_that_of_its_id_is_not_signed(tmp_path):
+    async with opened(tmp_path) as log:
+        await add(log, "a")
+    old = made_old(tmp_path)
+    created = log.identity.created.encode()
+    (tmp_path / "log" / "log.json").write_bytes(old.replace(created, b"1" + created[1:]))
+    refused(tmp_path, "log.json is not as it was written")
+
+
 async def test_an_upgrade_that_loses_power_at_any_moment_is_gone_on_from(tmp_path):
     disk = MemoryDisk()
     async with opened(tmp_path / "work", disk=disk) as log:

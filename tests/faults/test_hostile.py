@@ -10,6 +10,7 @@ import json
 import os
 import re
 import resource
+import select
 import socket
 from collections.abc import Iterator
 from pathlib import Path
@@ -306,3 +307,44 @@ def test_an_unread_answer_holds_nobody_up(server: Server) -> None:
             for _ in range(2000):
                 greedy.sendall(request * 50)
         until(lambda: server.get("/runs?limit=1").status == 200, "others were served", 60)
+
+
+def test_who_reads_nothing_is_let_go_and_who_reads_slowly_is_not(server: Server) -> None:
+    """After `idle_timeout_s` without a byte; till then its next requests wait, and memory with them."""
+    run_id = server.create(meta={"filler": "x" * 25_000})["run_id"]
+    file = f"/runs/{run_id}/attachments/{server.upload(run_id, bytes(8 * MIB), kind='k').json['sha256']}/download"
+    server.create(meta={"filler": "x" * 3_500_000})
+    with contextlib.ExitStack() as stack:
+        greedy = [
+            stack.enter_context(unread(server, path, times))
+            for path, times in ((f"/runs/{run_id}", 20_000), ("/runs?view=full", 20), (file, 1), ("/events", 1))
+        ]
+        slow, taken = stack.enter_context(unread(server, file, 1)), 0
+        while greedy:
+            taken += len(slow.recv(2048))
+            greedy = [one for one in greedy if not is_cut(one)]
+        slow.settimeout(IDLE_S)  # it would be gone by now
+        while piece := slow.recv(1 << 20):
+            taken += len(piece)
+        assert taken > 8 * MIB
+    assert not [line for line in server.log_lines() if line["event"] == "http.failed"]
+
+
+def unread(server: Server, path: str, times: int) -> socket.socket:
+    """Ask for *path* as often as the server takes it, and do not read; return the connection."""
+    connection = socket.socket()
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    connection.connect(("127.0.0.1", server.port))
+    connection.settimeout(0.5)
+    with contextlib.suppress(TimeoutError):
+        last = f"GET {BASE}{path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
+        connection.sendall((last.replace("close", "keep-alive") * (times - 1) + last).encode())
+    connection.settimeout(60)
+    return connection
+
+
+def is_cut(connection: socket.socket) -> bool:
+    """Tell whether the server has cut it, without reading; wait a little for that."""
+    poll = select.poll()
+    poll.register(connection, 0)
+    return bool(poll.poll(5))

@@ -1,5 +1,6 @@
 """Keys: what is kept of them, who holds one, and their file beside a process that reads it."""
 
+import asyncio
 import json
 import os
 import threading
@@ -132,6 +133,17 @@ def test_every_look_sees_what_was_done_just_before_it(tmp_path: Path):
         assert current.now().holder(token)
         revoke_key(tmp_path, f"k{round_}")
         assert current.now().holder(token) is None
+
+
+async def test_a_turn_of_the_event_loop_looks_once_and_the_next_one_sees_what_was_done_before_it(tmp_path: Path):
+    current = CurrentKeys(tmp_path)
+    assert current.of_this_turn() is None
+    for round_ in range(10):
+        before = current.of_this_turn()
+        token = add_key(tmp_path, f"k{round_}", Role.PRODUCER)
+        assert current.of_this_turn() is before
+        await asyncio.sleep(0)
+        assert current.of_this_turn().holder(token)
 
 
 def test_a_change_within_one_tick_of_the_file_systems_clock_is_seen(tmp_path: Path):
