@@ -23,6 +23,11 @@ def make_log(data_dir: Path, bodies: Path, count: int) -> dict[str, Any]:
     return facts
 
 
+def run_id_of(number: int) -> str:
+    """Return the id of the *number*-th run of a log that was made here."""
+    return f"run_{number:012x}"
+
+
 def bring_to_head(data_dir: Path) -> None:
     """Bring every projection of the log in *data_dir* to its head."""
     for name in ("catalog", "files", "stats"):
@@ -48,7 +53,7 @@ async def _make(data_dir: Path, bodies: list[bytes], count: int) -> float:
         for start in range(0, count, _AT_ONCE):
             appended = []
             for number in range(start, min(start + _AT_ONCE, count)):
-                name = f"run_{number:012x}"
+                name = run_id_of(number)
                 data = {"run": {**runs[number % len(runs)], "run_id": name}}
                 appended.append(log.begin([log.draft(CREATED, name, data, origin)], Stream.ABSENT, origin))
             await asyncio.gather(*appended)

@@ -1,11 +1,12 @@
-"""The pages as a browser asks for them: how long each takes to come, at the size of the large data set."""
+"""The pages as a browser asks for them: how long each takes to come, over a log that was made without a server."""
 
 import http.client
 import time
 from urllib.parse import urlsplit
 
+from bench.generated import run_id_of
 from bench.processes import BenchError
-from bench.stage import DataSet, Stage
+from bench.stage import Stage
 from bench.statistic import summary
 from bench.table import judged
 from bench.writing import Facts, Measured
@@ -16,23 +17,23 @@ _HEADERS = {"Accept": "text/html", "Accept-Encoding": "gzip"}
 
 def pages(stage: Stage, _known: Facts) -> Measured:
     """GET of every page, one after the other, each asked for again and again."""
-    data = stage.large
-    with stage.serving(data.data_dir) as server:
+    runs = stage.options.runs
+    data_dir, _ = stage.log(runs, at_head=True)
+    with stage.serving(data_dir) as server:
         server.wait_caught_up()  # the overview of a server that has just begun waits for its counts
         found = {
             name: _timed(server.runs_url, path, min(_REPEATS, stage.options.listing_repeats))
-            for name, path in _paths(data).items()
+            for name, path in _paths(runs).items()
         }
     slowest = max(found, key=lambda name: found[name]["p99"])
     usual = ", ".join(f"{name} {times['p50']:.0f}" for name, times in found.items())
-    what = f"each page at {data.facts['runs']:,} runs (p50 in ms: {usual})"
+    what = f"each page at {runs:,} runs (p50 in ms: {usual})"
     worst = found[slowest]["p99"]
     return [judged("pages", what, f"worst p99 {worst:.0f} ms ({slowest})", worst)], found
 
 
-def _paths(data: DataSet) -> dict[str, str]:
-    ids = data.ids.read_text().split("\n")
-    a, b = ids[len(ids) // 3], ids[-1]
+def _paths(runs: int) -> dict[str, str]:
+    a, b = run_id_of(runs // 3), run_id_of(runs - 1)
     return {
         "overview": "/rmos",
         "overview of all": "/rmos?days=all",
