@@ -50,7 +50,9 @@ class NotFound(RunlogError):
 
     @property
     def message(self) -> str:
-        return f"There is nothing at {self.path[:200]}. The runs are at /api/rmos/runs."
+        return (
+            f"There is nothing at {self.path[:200]}. The runs are at /api/rmos/runs, and the pages for people at /rmos."
+        )
 
 
 @frozen

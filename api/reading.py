@@ -120,6 +120,19 @@ class Reading:
         run = recorded.bytes[found.run_start : found.run_start + found.run_length]
         return view_bytes(run, recorded.hash, found.state)
 
+    def events_of(self, run_id: str) -> list[Recorded]:
+        """Return all events of run *run_id*, oldest first, also if it is withdrawn; from the log itself, so always fresh.
+
+        Raises:
+            RunNotFound: it has none.
+            LogCorrupt: one of them does not match its hash.
+
+        """
+        recorded = self.log.read_stream(run_id) if is_run_id(run_id) else []
+        if not recorded:
+            raise RunNotFound(run_id)
+        return recorded
+
     def view_until(self, run_id: str, is_until: Callable[[Recorded], bool]) -> View:
         """Return run *run_id* as it was after the last of its events that *is_until* holds for.
 

@@ -29,7 +29,7 @@ class ServerUnreachable(RunlogError):
     def message(self) -> str:
         return (
             f"No Runlog server answers at {self.url} ({self.reason}). Give the --url that `runlog serve` printed; "
-            "without a server, leave --url out."
+            "where no server runs, most commands need no --url."
         )
 
 
@@ -44,7 +44,8 @@ class ServerRefused(RunlogError):
 
     @property
     def message(self) -> str:
-        return f"The server refused with {self.status} {self.error}: {self.reason}"
+        hint = " Put the key into RUNLOG_API_KEY: commands send the one that is there." if self.error == "UNAUTHENTICATED" else ""
+        return f"The server refused with {self.status} {self.error}: {self.reason}{hint}"
 
 
 def call(url: str, method: str, *path: str, body: Any = None) -> dict[str, Any]:

@@ -169,6 +169,9 @@ class Service(Reading):
                 risk_level=creation.risk_level,
                 seq=appended.first,
             )
+            for seq, blob in enumerate(creation.blobs, appended.first + 1):
+                digest, size = blob.attachment["sha256"], blob.attachment["size_bytes"]
+                logger.info("attachment.added", run_id=creation.run_id, sha256=digest, size_bytes=size, seq=seq)
         return appended
 
     def decided(self, decide: Callable[[str], NewRun], run_id: str | None, origin: Origin) -> Creation:

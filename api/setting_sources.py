@@ -81,8 +81,12 @@ def load(flags: Mapping[str, Any], environ: Mapping[str, str]) -> Loaded:
     converter = _converter()
     options = SettingsState(Settings, [], [], converter, Path()).options
     layers = [*_from_environment(environ), *_from_flags(flags)]
-    told = _structure(merge_settings(options, layers), converter)
+    asked = merge_settings(options, layers)
+    told = _structure(asked, converter)
     data_dir: Path = told.get("data_dir", Path(DATA_DIR)).absolute()
+    if data_dir.is_file():
+        origin = asked["data_dir"].loader_meta.name if "data_dir" in asked else "default"
+        raise SettingInvalid("data_dir", f"must be a folder, and {data_dir} is a file", origin)
     merged = merge_settings(options, [*_from_file(data_dir / FILE_NAME), *layers])
     origins = {name: loaded.loader_meta.name for name, loaded in merged.items()}
     try:

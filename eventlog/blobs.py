@@ -21,6 +21,7 @@ import structlog
 from attrs import frozen
 
 from eventlog.errors import PASSING, EventLogError, LogFull, OutOfHandles
+from eventlog.posix import sync_folder
 
 logger = structlog.get_logger("eventlog.blobs")
 
@@ -76,7 +77,7 @@ class Blobs:
         self._tmp = root / "tmp"
         self._synced: set[Path] = set()
         self._tmp.mkdir(parents=True, exist_ok=True)
-        _sync_folder(root.parent)
+        sync_folder(root.parent)
         for stray in self._tmp.glob("*.tmp"):
             stray.unlink(missing_ok=True)
 
@@ -159,15 +160,15 @@ class Blobs:
         if tmp != target:
             os.replace(tmp, target)
         # Also for a blob that was there: a crash may have come between its rename and this.
-        _sync_folder(target.parent)
+        sync_folder(target.parent)
 
     def _make_folders(self, folder: Path) -> None:
         """Make *folder* (`ab/cd`); its own name and its parent's are synced once for each start of the program."""
         if folder in self._synced:
             return
         folder.mkdir(parents=True, exist_ok=True)
-        _sync_folder(folder.parent)
-        _sync_folder(self._root)
+        sync_folder(folder.parent)
+        sync_folder(self._root)
         self._synced.add(folder)
 
 
@@ -219,11 +220,3 @@ def _told_as_ours() -> Iterator[None]:
         if error.errno in PASSING:
             raise OutOfHandles() from error
         raise
-
-
-def _sync_folder(folder: Path) -> None:
-    fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)

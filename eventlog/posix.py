@@ -36,7 +36,7 @@ class PosixDisk(Disk):
             path = path.parent
         for new in reversed(missing):
             new.mkdir(0o700 if private else 0o777, exist_ok=True)
-            _sync_folder(os.fspath(new.parent))
+            sync_folder(new.parent)
 
     def names(self, folder: str) -> list[str]:
         """Return the names of the files and folders in *folder*; NotADirectoryError if it is a file."""
@@ -115,7 +115,7 @@ class PosixDisk(Disk):
 
     def sync_folder(self, folder: str) -> None:
         """Call fsync on *folder*; it says nothing of the bytes in its files, nor of its own name."""
-        _sync_folder(self._full(folder))
+        sync_folder(self._full(folder))
 
     def free_bytes(self) -> int:
         """Return what statvfs says is free for this user."""
@@ -214,8 +214,9 @@ class _OpenFiles:
             del self._files[oldest]
 
 
-def _sync_folder(full: str) -> None:
-    fd = os.open(full, os.O_RDONLY | os.O_DIRECTORY)
+def sync_folder(folder: str | Path) -> None:
+    """Return once the names in *folder* would survive a power loss."""
+    fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
         os.fsync(fd)
     finally:

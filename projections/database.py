@@ -10,6 +10,8 @@ import sqlite3
 from contextlib import closing
 from pathlib import Path
 
+from eventlog.posix import sync_folder
+
 _SAVED = "CREATE TABLE saved (log_id TEXT, version INTEGER, next_seq INTEGER, segment INTEGER, offset INTEGER);"
 
 
@@ -93,11 +95,7 @@ def swap_in(new: Path, path: Path) -> None:
     for suffix in ("-wal", "-shm"):
         path.with_name(path.name + suffix).unlink(missing_ok=True)
     os.replace(new, path)
-    folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
+    sync_folder(path.parent)
 
 
 def is_damage(error: sqlite3.DatabaseError) -> bool:

@@ -11,6 +11,7 @@ from pathlib import Path
 import structlog
 
 from eventlog.clock import Clock, time_text
+from eventlog.posix import sync_folder
 
 logger = structlog.get_logger("projections.files")
 
@@ -60,15 +61,6 @@ def make_folder(path: Path) -> None:
         with suppress(FileExistsError):
             path.mkdir()
         sync_folder(path.parent)
-
-
-def sync_folder(path: Path) -> None:
-    """Call fsync on the folder *path*."""
-    fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)
 
 
 def write_all(fd: int, content: bytes) -> None:

@@ -7,26 +7,18 @@ import pytest
 
 pytest.register_assert_rewrite("tests.server")
 
-from tests.server import Server  # noqa: E402 (the rewrite must be registered first)
+from tests.server import Server, running  # noqa: E402 (the rewrite must be registered first)
 
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """A running server that the tests of one module share; no request of theirs may have made it stumble."""
-    yield from _running(tmp_path_factory.mktemp("server"))
+    with running(Server(tmp_path_factory.mktemp("server"))) as server:
+        yield server
 
 
 @pytest.fixture
 def own_server(tmp_path: Path) -> Iterator[Server]:
     """A running server for one test alone, which may stop, kill and restart it."""
-    yield from _running(tmp_path)
-
-
-def _running(folder: Path) -> Iterator[Server]:
-    server = Server(folder)
-    try:
-        server.start()
+    with running(Server(tmp_path)) as server:
         yield server
-    finally:
-        server.stop()
-    assert "Traceback" not in server.output()

@@ -20,9 +20,9 @@ import sys
 import threading
 import time
 import uuid
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import urlencode
 
 import pytest
@@ -231,6 +231,20 @@ def _exchange(
         connection.request(method, target, content, dict(headers))
     response = connection.getresponse()
     return Answer(response.status, response.headers, response.read())
+
+
+AnyServer = TypeVar("AnyServer", bound=Server)
+
+
+@contextlib.contextmanager
+def running(server: AnyServer) -> Iterator[AnyServer]:
+    """Start *server*, and stop it in the end; nothing may have made it stumble."""
+    try:
+        server.start()
+        yield server
+    finally:
+        server.stop()
+    assert "Traceback" not in server.output()
 
 
 def serve_command(data_dir: Path, port: int) -> list[str]:

@@ -44,7 +44,8 @@ class CurrentKeys:
         stamp, is_settled = self._stamped()
         if stamp != self._stamp or not self._is_settled:
             self._reload()
-            self._stamp, self._is_settled = stamp, is_settled
+            # What could not be read is tried again: neither a `chown` nor a free file handle shows in a stamp.
+            self._stamp, self._is_settled = stamp, is_settled and self._keys is not NO_KEYS
         return self._keys
 
     def of_this_turn(self) -> Keys | None:

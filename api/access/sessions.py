@@ -12,6 +12,8 @@ from api.access.keys import Key, Keys
 
 LIFETIME_S = 12 * 3600
 SESSIONS_MAX = 10_000
+OF_ONE_KEY_MAX = 200
+"""So that who has one key cannot sign everybody else out."""
 _ID_BYTES = 32
 
 
@@ -28,6 +30,7 @@ class Sessions:
     """All sessions of one process; a restart ends them. Times are in seconds, of one clock."""
 
     sessions_max: int = SESSIONS_MAX
+    of_one_key_max: int = OF_ONE_KEY_MAX
     # By the digest of the id: how long a look-up takes tells nothing of ids.
     _by_digest: dict[bytes, Session] = field(factory=dict)
 
@@ -35,11 +38,14 @@ class Sessions:
         return len(self._by_digest)
 
     def begin(self, key: Key, now: float) -> str:
-        """Open a session for the holder of *key*; return its id. Above the bound the oldest one ends."""
+        """Open a session for the holder of *key*; return its id. Above a bound the oldest one ends, of this key or of all."""
         while self._by_digest and (
             len(self) >= self.sessions_max or next(iter(self._by_digest.values())).ends_at <= now
         ):
             del self._by_digest[next(iter(self._by_digest))]
+        mine = [digest for digest, session in self._by_digest.items() if session.key == key]
+        if len(mine) >= self.of_one_key_max:
+            del self._by_digest[mine[0]]
         session_id = secrets.token_urlsafe(_ID_BYTES)
         self._by_digest[_digest(session_id)] = Session(key, now + LIFETIME_S)
         return session_id

@@ -163,7 +163,9 @@ class _Backup:
             for digest, source in blobs_in(self._settings.attachments_dir):
                 target = blob_path(root, digest)
                 done.attachments += 1
-                if not holds(target, digest, source.stat().st_size):
+                if holds(target, digest, source.stat().st_size):
+                    done.kept_files += 1
+                else:
                     with suppress(DigestDiffers):  # if an event names it, that is found below
                         done.copied_bytes += placed(source, target, READ_ONLY, digest)
                         done.copied_files += 1

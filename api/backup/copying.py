@@ -7,7 +7,7 @@ from io import BytesIO
 from pathlib import Path
 from typing import BinaryIO
 
-from api.migration.v1_copies import sync_folder
+from eventlog.posix import sync_folder
 from eventlog.whole import DRAFT
 
 READ_ONLY, PRIVATE = 0o444, 0o600

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from api.backup.copying import PRIVATE, sync_tree
 from api.backup.errors import BackupBusy
-from api.migration.v1_copies import sync_folder
+from eventlog.posix import sync_folder
 
 STAGE = ".incoming"
 _UNDO = ".undo"

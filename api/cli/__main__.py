@@ -24,13 +24,16 @@ _COMMANDS: Mapping[str, tuple[str, str]] = MappingProxyType(
         "migrate": ("api.cli.migration:migrate", "Import the records of a v1 runs.json."),
         "verify": ("api.cli.inspection:verify", "Compare every v1 record with what the log serves."),
         "rollback": ("api.cli.rollback:rollback", "Take an import back: restore v1, withdraw its runs."),
-        "log": ("api.cli.log:log", "Read the log itself: the state of runs as of then."),
+        "log": ("api.cli.log:log", "Read, verify, prove and export the log itself."),
         "withdraw": ("api.cli.withdraw:withdraw", "Take a run out of force, with a reason."),
         "backup": ("api.cli.backup:backup", "Copy the log and all that belongs to it, beside a server too."),
         "restore": ("api.cli.backup:restore", "Put a backup back into an empty data directory."),
         "demo": ("api.cli.demo:demo", "Make a data directory with a few hundred plausible runs."),
         "witness": ("api.cli.witness:witness", "Be a witness: sign what other logs sign."),
-        "projections": ("api.cli.projections:projections", "List, rebuild or check what is derived from the log."),
+        "projections": (
+            "api.cli.projections:projections",
+            "List, rebuild, check or retry what is derived from the log.",
+        ),
     }
 )
 
@@ -98,7 +101,9 @@ def main(argv: Sequence[str] | None = None) -> int:
             import traceback
 
             traceback.print_exception(error)
-        click.echo(f"runlog: {_in_one_line(error)}", err=True)
+        from api.cli.shown import shown
+
+        click.echo(f"runlog: {shown(_in_one_line(error))}", err=True)
         return exit_code(error)
 
 
@@ -134,6 +139,11 @@ def _in_one_line(error: Exception) -> str:
     if exit_code(error) == BUG:
         what = f"{type(error).__name__}: {error}"
         return f"this is a bug ({' '.join(what.split())}). Run it again with `runlog --debug …` to see where."
+    if isinstance(error, PermissionError):
+        return (
+            f"{error}. In a data directory everything must be the server's user's own: `chown` what is not, and run "
+            "commands there as that user, with `sudo -u`."
+        )
     return " ".join(str(error).split())
 
 
@@ -145,10 +155,8 @@ def version() -> str:
 
 
 def commit() -> str:
-    """Return the git commit of this code: of its checkout, or as pip noted it; else `unknown`."""
-    import json
+    """Return the git commit of this code: of its checkout, or the one that it was built from; else `unknown`."""
     import subprocess
-    from importlib import metadata
     from pathlib import Path
 
     checkout = Path(__file__).resolve().parents[2]
@@ -158,8 +166,8 @@ def commit() -> str:
             return subprocess.run(asked, capture_output=True, text=True, check=True, timeout=5).stdout.strip()
         except (OSError, subprocess.SubprocessError):
             return "unknown"
-    noted = json.loads(metadata.distribution("runlog").read_text("direct_url.json") or "{}")
-    return str(noted.get("vcs_info", {}).get("commit_id", "unknown"))[:12]
+    noted = checkout / "api" / "commit"  # by setup.py
+    return noted.read_text().strip() if noted.exists() else "unknown"
 
 
 if __name__ == "__main__":

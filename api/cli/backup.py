@@ -1,5 +1,6 @@
 """`runlog backup` and `runlog restore`: a copy that was verified where it lies, and back again."""
 
+import shlex
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -75,7 +76,7 @@ def restore(folder: Path, known: tuple[str, ...], data_dir: str | None, as_json:
     click.echo(f"{target} has the log of {manifest.taken} again, {manifest.size} events.")
     if not manifest.has_secrets:
         click.echo(f"The backup is without secrets: put the log's key at {target / 'secrets' / 'signing.key'} (0600).")
-    click.echo(f"Next: runlog serve --data-dir {target}")
+    click.echo(f"Next: `runlog serve --data-dir {shlex.quote(str(target))}`.")
     return 0
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from api.cli.shown import shown
 from api.cli.v1_options import (
     data_dir_option,
     echo_json,
@@ -23,6 +24,7 @@ from api.settings import Settings
 
 if TYPE_CHECKING:
     from api.migration.holdings import Holdings
+    from api.migration.status import Status
     from api.migration.v1_text import V1Record, V1Unreadable
     from api.migration.verify import Comparison
 
@@ -32,6 +34,13 @@ _NEXT_OF_STATUS = {
     "PARTIAL": "Next: `runlog migrate` imports the rest; it lists what it cannot.",
     "MIGRATED": "Next: `runlog verify` compares every field.",
     "LOG_ONLY": "Next: nothing; there is no v1 record here.",
+}
+
+# how a path begins that was tampered with, and what to do about it; the last one is of the dated files
+_STEPS = {
+    "log": "`runlog log verify` shows how far the damage goes; restore that segment from a backup.",
+    "attachments/": "upload the same bytes to their run again, or restore them from a backup.",
+    "": "`runlog projections rebuild files` puts the dated files right; beside a server say --url.",
 }
 
 
@@ -60,12 +69,19 @@ def status(v1_path: Path | None, data_dir: str | None, as_json: bool) -> int:
     if as_json:
         echo_json(attrs.asdict(found))
         return 1 if unread else 0
-    click.echo(f"{found.status}: {found.v1} records in {path}, {found.imported} of them in the log of")
-    click.echo(f"{settings.data_dir}, {found.missing} not, {found.withdrawn} withdrawn.")
+    click.echo(_status_in_words(found, path, settings.data_dir))
     if unread:
         return 1
     click.echo(_NEXT_OF_STATUS[found.status])
     return 0
+
+
+def _status_in_words(found: "Status", path: Path, data_dir: Path) -> str:
+    if not found.v1:
+        counts = f"no record in {path}, {found.imported} imported runs in the log of {data_dir}"
+    else:
+        counts = f"{found.v1} records in {path}, {found.imported} of them in the log of {data_dir}, {found.missing} not"
+    return f"{found.status}: {counts}, {found.withdrawn} withdrawn."
 
 
 @click.command(epilog="Example: runlog verify --v1-path old/runs.json --data-dir var")
@@ -160,22 +176,26 @@ def _print_comparison(found: "Comparison", as_json: bool) -> None:
         sys.stdout.writelines(json_chunks(found))
         return
     for run_id in found.missing:
-        click.echo(f"missing  {run_id}")
+        click.echo(shown(f"missing  {run_id}"))
     for one in found.different:
-        click.echo(
-            f"differs  {one['run_id'] or 'the file'}: {one['field']}: v1 {_short(one['v1'])}, here {_short(one['here'])}"
-        )
+        place = f"{one['run_id'] or 'the file'}: {one['field']}"
+        click.echo(shown(f"differs  {place}: v1 {_short(one['v1'])}, here {_short(one['here'])}"))
     for path in found.tampered:
-        click.echo(f"tampered  {path}")
+        click.echo(shown(f"tampered  {path}"))
     differing = len({one["run_id"] for one in found.different})
     click.echo(
         f"{found.total} records: {found.same} the same, {len(found.missing)} missing, {differing} different; "
         f"{len(found.tampered)} files tampered with."
     )
-    if found.missing:
-        click.echo("Next: `runlog migrate` imports what is missing, and says why it cannot.")
-    if found.tampered:
-        click.echo("Next: stop the server, and put the files right with `runlog projections rebuild files`.")
+    for step in next_steps(found.tampered, any_missing=bool(found.missing)):
+        click.echo(f"Next: {step}")
+
+
+def next_steps(tampered: Iterable[str], *, any_missing: bool) -> list[str]:
+    """Return what there is to do about what is missing or was tampered with, once for each kind."""
+    steps = ["`runlog migrate` imports what is missing, and says why it cannot."] if any_missing else []
+    kinds = {next(kind for kind in _STEPS if path.startswith(kind)) for path in tampered}
+    return steps + [step for kind, step in _STEPS.items() if kind in kinds]
 
 
 def _short(value: Any) -> str:

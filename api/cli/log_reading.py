@@ -63,8 +63,12 @@ def export(
 
     if (run_id is None) == (first is None or last is None) or (run_id is not None and (first or last)):
         raise click.UsageError("Give either --run, or both --from and --to.")
+    if first and last and first > last:
+        raise click.UsageError(f"--from {first:%Y-%m-%d} lies after --to {last:%Y-%m-%d}. Give the earlier day first.")
     if not target.absolute().parent.is_dir():
         raise click.UsageError(f"There is no folder {target.absolute().parent} for the --output.")
+    if target.exists() and not target.is_file():  # the finished zip takes its place: a device would be lost
+        raise click.UsageError(f"{target} is there and is no file. Give the --output another name.")
     settings = settings_of(data_dir)
     with closing(opened(settings)) as archive:
         if run_id is not None:
@@ -81,7 +85,7 @@ def export(
     if as_json:
         echo_json({"events": count, "file": str(target), "key": vkey})
         return 0
-    click.echo(f"{count} events are in {target}.")
+    click.echo(f"{target} has {count} {'event' if count == 1 else 'events'}.")
     click.echo(f"Next: unzip it, and run `python3 -I verify.py --key '{vkey}'` there.")
     return 0
 

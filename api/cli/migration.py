@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from api.cli.shown import shown
 from api.cli.v1_options import (
     FILE,
     data_dir_option,
@@ -193,7 +194,7 @@ def _print(report: "Report", as_json: bool, *, is_interrupted: bool) -> None:
         f"unchanged, {report.conflicts} in conflict, {report.failed} failed."
     )
     for error in report.errors:
-        click.echo(f"  {error['run_id'] or 'the file'}: {error['field']}: {error['reason']}")
+        click.echo(shown(f"  {error['run_id'] or 'the file'}: {error['field']}: {error['reason']}"))
     click.echo(_GOES_ON if is_interrupted else _next_step(report))
 
 

@@ -1,6 +1,7 @@
 """`runlog serve`: the settings of a server, shown or acted on. It never listens beyond this machine unasked."""
 
 import os
+import shlex
 from typing import Any, ClassVar
 
 import attrs
@@ -27,7 +28,7 @@ class KeysMissing(RunlogError):
     def message(self) -> str:
         return (
             f"Refused to listen on {self.host}: it is not a loopback address, and there is no key to ask for. Make one "
-            f"with `runlog keys add NAME --role operator --data-dir {self.data_dir}`; or listen on 127.0.0.1; or let "
+            f"with `runlog keys add NAME --role operator --data-dir {shlex.quote(self.data_dir)}`; or listen on 127.0.0.1; or let "
             "everyone who reaches it write and read, with --allow-anonymous."
         )
 
@@ -36,7 +37,7 @@ class KeysMissing(RunlogError):
 @click.option("--host", metavar="H", help=f"Address to listen on (default {_DEFAULT['host']}).")
 @click.option("--port", type=int, help=f"Port to listen on, 0 for any that is free (default {_DEFAULT['port']}).")
 @click.option("--data-dir", metavar="DIR", help=f"Where everything is kept (default {_DEFAULT['data_dir']}).")
-@click.option("--open", "open_", is_flag=True, help="Open the page in a browser.")
+@click.option("--open", "open_", is_flag=True, help="Open the overview, /rmos, in a browser.")
 @click.option("--allow-anonymous", is_flag=True, help="Listen beyond this machine though there is no API key.")
 @click.option("--allowed-host", metavar="H", multiple=True, help="A further name that requests may use in `Host`.")
 @click.option("--tls-cert", metavar="F", help="Serve HTTPS with this certificate (PEM, with its chain).")

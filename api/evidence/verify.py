@@ -265,6 +265,16 @@ class Evidence:
         return here[:-1]
 
 
+def counted(count: int, what: str) -> str:
+    """Return a number of things in words."""
+    return f"{count} {what}" if count == 1 else f"{count} {what}s"
+
+
+def shown(text: str) -> str:
+    """Return text that does nothing to a terminal: names and texts of evidence may be anybody's."""
+    return "".join(each if each.isprintable() else each.encode("unicode_escape").decode() for each in text)
+
+
 def main() -> int:
     """Check and tell."""
     parser = argparse.ArgumentParser(description="Checks the evidence in a folder, offline.")
@@ -272,6 +282,11 @@ def main() -> int:
     parser.add_argument("folder", nargs="?", default=here, help="the unzipped evidence (default: where this file is)")
     parser.add_argument("--key", help="the log's key, as its operator published it: <name>+<8 hex digits>+<base64>")
     arguments = parser.parse_args()
+    if arguments.key is not None:
+        try:
+            key_of(arguments.key)
+        except (Wrong, ValueError) as error:
+            parser.error(f"--key: {error}; give the whole line that the log's operator published")
     sys.stdout.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
     evidence = Evidence(arguments.folder)
     try:
@@ -281,12 +296,14 @@ def main() -> int:
     if evidence.faults:
         print("THE EVIDENCE DOES NOT HOLD. Do not rely on it; ask for it anew.")
         for fault in evidence.faults:
-            print(f"  - {fault}")
+            print(f"  - {shown(fault)}")
         return 1
-    print(f"THE EVIDENCE HOLDS: {len(evidence.events)} events, {len(evidence.named)} attachments.")
+    print(
+        f"THE EVIDENCE HOLDS: {counted(len(evidence.events), 'event')}, {counted(len(evidence.named), 'attachment')}."
+    )
     for seq, described in evidence.events:
-        print(f"  {seq}  {described}")
-    print(f"\nProven, by the signature of the key {vkey}:")
+        print(f"  {seq}  {shown(described)}")
+    print(f"\nProven, by the signature of the key {shown(vkey)}:")
     print("  - each file under events/ has exactly the bytes that the log recorded at the place of its name")
     print("  - each file under attachments/ has exactly the bytes that an event names")
     if arguments.key is None:

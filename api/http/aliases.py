@@ -10,7 +10,7 @@ from aiohttp import web
 from api.http.answers import answer
 from api.http.inputs import SERVICE, params
 from api.http.listing import list_runs
-from api.http.runs import compared
+from api.http.runs import compared, views_to_compare
 from eventlog.canonical import canonical
 from projections.run.fold import view_dict
 from projections.run.old_names import sections
@@ -33,7 +33,7 @@ async def compare(request: web.Request) -> web.StreamResponse:
     service, names = request.app[SERVICE], request.match_info
     params(request)
     await service.fresh()
-    a, b = service.view(names["a"]), service.view(names["b"])
+    a, b = views_to_compare(service, names["a"], names["b"])
 
     def body() -> bytes:
         in_a, in_b = view_dict(a.json), view_dict(b.json)

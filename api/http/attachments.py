@@ -4,6 +4,7 @@ import base64
 import binascii
 import re
 from collections.abc import AsyncIterator
+from hashlib import sha256
 from typing import Any
 from urllib.parse import quote
 
@@ -35,14 +36,14 @@ from eventlog.event import IdempotencyKey
 from eventlog.strict_json import Fault
 from projections.run import events
 from projections.run.decide import decide_attachment
-from projections.run.errors import HashMismatch, InvalidCommand, RunNotFound
+from projections.run.errors import HashMismatch, InvalidCommand, RunNotFound, RunWithdrawn
 from projections.run.events import is_run_id
 from projections.run.model import AddAttachment, RunState
 from projections.run.old_names import attachment_row
 
 CHUNK_BYTES = 256 * 1024
 _DIGEST = re.compile(r"sha-256=:([A-Za-z0-9+/=]+):", re.ASCII)
-_RANGE = re.compile(r"bytes=(\d{0,18})-(\d{0,18})", re.ASCII)
+_RANGE = re.compile(r"bytes=(\d{0,1000})-(\d{0,1000})", re.ASCII | re.IGNORECASE)
 
 
 async def upload(request: web.Request) -> web.Response:
@@ -64,11 +65,16 @@ async def upload(request: web.Request) -> web.Response:
 
     await service.fresh()
     if not _may_be_replay(request, service):
-        service.view(run_id)  # a body for a run that is not there must not be stored first
+        try:
+            service.view(run_id)  # a body for a run that is not there must not be stored first
+        except (RunNotFound, RunWithdrawn):
+            if expected is not None or request.content_length is None:  # what is wrong with the body is told first
+                await _read_through(chunks(), settings.attachment_bytes_max, expected)
+            raise
     try:
         blob = await service.blobs.put(chunks(), bytes_max=settings.attachment_bytes_max, expected_sha256=expected)
     except BlobMismatch as error:
-        raise HashMismatch((Fault("Content-Digest", str(error)),)) from None
+        raise _mismatch(error) from None
     origin = await origin_of(request, query, {"sha256": blob.sha256, "mime": mime})
     command = AddAttachment(blob.sha256, query["kind"], mime, query.get("filename", blob.sha256), blob.size_bytes)
 
@@ -85,6 +91,28 @@ async def upload(request: web.Request) -> web.Response:
     status = 201 if outcome.events else 200
     location = f"{BASE}/runs/{run_id}/attachments/{blob.sha256}" if outcome.events else None
     return await outcome_answer(request, outcome, status=status, body=canonical(facts), location=location)
+
+
+async def _read_through(chunks: AsyncIterator[bytes], bytes_max: int, expected: str | None) -> None:
+    """Read what nobody will keep.
+
+    Raises:
+        BodyTooLarge: there are more than *bytes_max*.
+        HashMismatch: they do not have the digest *expected*.
+
+    """
+    digest, size = sha256(), 0
+    async for chunk in chunks:
+        size += len(chunk)
+        if size > bytes_max:
+            raise BodyTooLarge(bytes_max)
+        digest.update(chunk)
+    if expected not in (None, digest.hexdigest()):
+        raise _mismatch(BlobMismatch(str(expected), digest.hexdigest()))
+
+
+def _mismatch(error: BlobMismatch) -> HashMismatch:
+    return HashMismatch((Fault("Content-Digest", str(error)),))
 
 
 def _may_be_replay(request: web.Request, service: Service) -> bool:

@@ -4,6 +4,7 @@ Nobody is asked for a key until there is one; from then on what no rule opens ne
 with one. What is refused is counted, and logged if it was to write.
 """
 
+import re
 import time
 from functools import lru_cache
 from ipaddress import ip_address
@@ -32,6 +33,8 @@ DOCS = "/docs"
 SIGN_IN, SIGN_OUT = f"{PAGES}/sign-in", f"{PAGES}/sign-out"
 COOKIE = "runlog_session"
 _NOWHERE: frozenset[str] = frozenset()
+_HOST = re.compile(r"(?:\[([0-9A-Fa-f:.%]+)\]|([^\s:/?#@\[\]\\]+))(?::[0-9]{0,5})?", re.ASCII)
+"""A name or an address, and a port: what else a URL may hold is no part of it, and would be read in two ways."""
 _READING = frozenset({"GET", "HEAD", "OPTIONS"})
 
 
@@ -194,10 +197,10 @@ def _reason(error: RunlogError) -> str | None:
 
 @lru_cache(256)
 def _is_ours(host: str, hosts: frozenset[str]) -> bool:
-    try:
-        name = urlsplit(f"//{host}").hostname or ""
-    except ValueError:
+    found = _HOST.fullmatch(host)
+    if found is None:
         return False
+    name = (found[1] or found[2]).lower()
     if name in hosts or name == "localhost":
         return True
     try:

@@ -16,12 +16,13 @@ from aiohttp import web
 from attrs import evolve, frozen
 
 from api.access.roles import BASE
-from api.errors import BadRequest, BatchTooLong, BodyTooLarge, Internal, RequestTimeout, UnsupportedMediaType
+from api.errors import BadRequest, BatchTooLong, BodyTooLarge, Internal, RequestTimeout
+from api.http.accept import NDJSON
 from api.http.inputs import (
     LARGE_BYTES,
     OWN_BOUND,
     SERVICE,
-    check_not_encoded,
+    check_type,
     key_faults,
     next_chunk,
     origin_of,
@@ -67,26 +68,17 @@ async def create_batch(request: web.Request) -> web.StreamResponse:
     bytes_max = service.settings.post_batch_bytes_max
     if (request.content_length or 0) > bytes_max:
         raise BodyTooLarge(bytes_max)
-    _check_type(request)
+    check_type(request, NDJSON)
     faults: list[Fault] = []
     params(request, faults=faults)
     refuse(faults + key_faults(request.headers.get("Idempotency-Key")))
     request[OWN_BOUND] = True
     batch = _Batch(request, service, await origin_of(request, {}, None))
-    response = web.StreamResponse(headers={"Content-Type": "application/x-ndjson"})
+    response = web.StreamResponse(headers={"Content-Type": NDJSON})
     await response.prepare(request)
     with Unread(request.app[UNREAD], batch.hang_up) as unread, suppress(ConnectionError):  # the client may leave
         await batch.run(unread, response)
     return response
-
-
-def _check_type(request: web.Request) -> None:
-    check_not_encoded(request)
-    given = request.headers.get("Content-Type", "")
-    kind, _, parameters = given.partition(";")
-    charset = parameters.strip().lower().removeprefix("charset=").strip('"')
-    if kind.strip().lower() != "application/x-ndjson" or charset not in ("", "utf-8", "utf8"):
-        raise UnsupportedMediaType("Content-Type", given, "application/x-ndjson")
 
 
 class _Batch:
@@ -165,7 +157,7 @@ class _Batch:
         """Yield the lines of the body as they come.
 
         Raises:
-            BatchTooLong, RequestTimeout, BadRequest: it ends where its sender did not mean it to.
+            BatchTooLong, RequestTimeout, BadRequest, LogBusy: it ends where its sender did not mean it to.
 
         """
         lines = Lines(self._settings.body_bytes_max)
@@ -187,6 +179,11 @@ class _Batch:
             return await next_chunk(self._request, self._settings.idle_timeout_s)
         except RequestTimeout:
             raise
+        except asyncio.CancelledError:
+            task = asyncio.current_task()
+            if task is None or task.cancelling():
+                raise
+            raise LogBusy() from None  # it is the body that is given up, for the server ends
         except Exception as error:  # aiohttp has many words for a body that breaks off
             raise BadRequest(f"the body broke off ({type(error).__name__})") from None
 

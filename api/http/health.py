@@ -12,7 +12,7 @@ from attrs import define, field, frozen
 from prometheus_client.core import GaugeMetricFamily
 
 from api.http.answers import answer
-from api.http.inputs import SERVICE
+from api.http.inputs import SERVICE, params
 from api.service import Service
 from eventlog.batch import Batch
 from projections.supervisor import Projections, Standing
@@ -23,11 +23,13 @@ _TYPE_LENGTH_MAX = 200
 
 async def healthz(request: web.Request) -> web.Response:
     """Say that the process lives."""
+    params(request)
     return await answer(request, b'{"status":"ok"}')
 
 
 async def readyz(request: web.Request) -> web.Response:
     """Say whether the service is whole: 503 only when it is unready."""
+    params(request)
     service = request.app[SERVICE]
     status, reasons = judged(service)
     head = service.log.head
@@ -235,5 +237,6 @@ METRICS = web.AppKey("metrics", Metrics)
 
 async def metrics(request: web.Request) -> web.Response:
     """Return every series."""
+    params(request)
     text = prometheus.generate_latest(request.app[METRICS].registry)
     return await answer(request, text, form=prometheus.CONTENT_TYPE_LATEST)

@@ -16,23 +16,23 @@ import orjson
 from aiohttp import web
 from attrs import evolve
 
-from api.errors import BodyTooLarge, UnsupportedMediaType
+from api.errors import BodyTooLarge
+from api.http.accept import NDJSON
 from api.http.answers import outcome_answer
 from api.http.inputs import (
     LARGE_BYTES,
     OWN_BOUND,
     REQUEST_ID,
     SERVICE,
-    check_not_encoded,
+    check_type,
     next_chunk,
     origin_of,
     params,
-    read_json,
     refuse,
 )
 from api.http.lines import Lines
 from api.http.problems import STATUSES, logger, told
-from api.http.wire import command_of
+from api.http.runs import read_command
 from api.migration.import_record import ImportRecord, State, begun, ended
 from api.migration.migrate import BATCH_SIZE, BATCH_SIZE_MAX, Importer
 from api.migration.report import Verdict
@@ -47,7 +47,6 @@ from projections.run import events, model
 from projections.run.errors import InvalidCommand
 
 LINE_BYTES_MAX = 32 << 20
-NDJSON = "application/x-ndjson"
 STOPPING = web.AppKey("stopping", asyncio.Event)
 """Set when the server ends: an import may be long, and can be gone on with."""
 
@@ -60,11 +59,8 @@ async def stop(app: web.Application) -> None:
 async def withdraw(request: web.Request) -> web.Response:
     """POST /admin/runs/{id}/withdraw: the run goes out of force; 200 with its last view."""
     run_id = request.match_info["run_id"]
-    body, _ = await read_json(request)
-    query = params(request)
-    command = command_of(body, model.Withdraw)
+    command, origin, _ = await read_command(request, model.Withdraw)
     data = {name: value for name, value in attrs.asdict(command).items() if value is not None}
-    origin = await origin_of(request, query, body)
     outcome = await request.app[SERVICE].add(run_id, events.WITHDRAWN, lambda _state: data, origin)
     if not outcome.replayed:
         logger.info("run.withdrawn", run_id=run_id, reason=command.reason, seq=outcome.position)
@@ -73,11 +69,8 @@ async def withdraw(request: web.Request) -> web.Response:
 
 async def import_records(request: web.Request) -> web.StreamResponse:
     """POST /admin/import: v1 records as lines, and a line of answer for each; see docs/http.md."""
+    check_type(request, NDJSON)
     params(request)
-    check_not_encoded(request)
-    kind = request.headers.get("Content-Type", "")
-    if kind.partition(";")[0].strip().lower() != NDJSON:
-        raise UnsupportedMediaType("Content-Type", kind, NDJSON)
     lines = _Objects(request)
     importing = await _Importing.begin(request, lines)
     request[OWN_BOUND] = True  # none: an operator may look at the answers when all is sent

@@ -10,6 +10,7 @@ from urllib.parse import parse_qsl, unquote
 from aiohttp import web
 
 from api.errors import BodyTooLarge, RequestTimeout, UnsupportedMediaType
+from api.http.accept import JSON
 from api.service import Service
 from eventlog.canonical import sha256_json
 from eventlog.clock import random_hex
@@ -144,8 +145,8 @@ async def next_chunk(request: web.BaseRequest, idle_s: float) -> bytes:
         raise RequestTimeout(idle_s) from None
 
 
-def check_json_type(request: web.BaseRequest) -> None:
-    """Refuse a body that is not plain JSON by its headers.
+def check_type(request: web.BaseRequest, wanted: str) -> None:
+    """Refuse a body that by its headers is not plain *wanted* in UTF-8; other parameters of a type mean nothing here.
 
     Raises:
         UnsupportedMediaType: another type, or any encoding but identity.
@@ -153,12 +154,12 @@ def check_json_type(request: web.BaseRequest) -> None:
     """
     check_not_encoded(request)
     given = request.headers.get("Content-Type", "")
-    if given == "application/json":
+    if given == wanted:
         return
-    kind, _, parameters = given.partition(";")
-    charset = parameters.strip().lower().removeprefix("charset=").strip('"')
-    if kind.strip().lower() != "application/json" or charset not in ("", "utf-8", "utf8"):
-        raise UnsupportedMediaType("Content-Type", given)
+    kind, *parameters = (part.strip().lower() for part in given.split(";"))
+    charsets = {part.removeprefix("charset=").strip('"') for part in parameters if part.startswith("charset=")}
+    if kind != wanted or charsets - {"utf-8", "utf8"}:
+        raise UnsupportedMediaType("Content-Type", given, wanted)
 
 
 def check_not_encoded(request: web.BaseRequest) -> None:
@@ -178,10 +179,10 @@ async def read_json(request: web.Request) -> tuple[Any, bool]:
     settings = request.app[SERVICE].settings
     length = request.content_length
     if length is not None and length <= settings.body_bytes_max:
-        check_json_type(request)  # before its body is read; where the length is not known, the size comes first
+        check_type(request, JSON)  # before its body is read; where the length is not known, the size comes first
     body = await read_body(request, settings.body_bytes_max, settings.idle_timeout_s)
     if length is None:
-        check_json_type(request)
+        check_type(request, JSON)
     if len(body) > LARGE_BYTES:
         return await asyncio.to_thread(parse, body), True
     return parse(body), False

@@ -14,14 +14,13 @@ from aiohttp import web
 from api.errors import NotFound
 from api.http.answers import answer
 from api.http.inputs import SERVICE, params, refuse
+from api.http.runs import refuse_other_params
 from eventlog.event import Recorded
 from eventlog.log import Log
 from eventlog.notary import Published
 from eventlog.signing import encode_base64
 from eventlog.strict_json import Fault
 from eventlog.tiles import TILE_WIDTH, Tile
-from projections.run.errors import RunNotFound
-from projections.run.events import is_run_id
 
 COVERED_WAIT_MAX_S = 2.0
 _PROOFS_AT_ONCE = 16
@@ -69,10 +68,8 @@ async def consistency(request: web.Request) -> web.Response:
 async def run_proof(request: web.Request) -> web.Response:
     """GET /runs/{id}/proof: each event of a run with its proof, the checkpoint and the key; of a withdrawn run too."""
     service, run_id = request.app[SERVICE], request.match_info["run_id"]
-    params(request)
-    recorded = service.log.read_stream(run_id) if is_run_id(run_id) else []
-    if not recorded:
-        raise RunNotFound(run_id)
+    refuse_other_params(request)
+    recorded = service.events_of(run_id)
     notary = service.log.notary
     published = await notary.covering(recorded[-1].seq + 1, COVERED_WAIT_MAX_S)
     body = {

@@ -41,7 +41,10 @@ class Connection(RequestHandler):
 
     def data_received(self, data: bytes) -> None:
         requests, is_head = self._request_count, self._body.is_eof()
-        super().data_received(data)
+        if (self._close or self._force_close) and not is_head:
+            self._receive_at_the_end(data)
+        else:
+            super().data_received(data)
         if self._request_count > requests:
             if getattr(self._messages[-1][0], "url", self) is None:
                 # A CONNECT in the form of HTTP/0.9 has no target; aiohttp would break on it and never answer.
@@ -50,6 +53,13 @@ class Connection(RequestHandler):
             self._head_since, self._body = None, self._messages[-1][1]
         elif data and is_head and self._head_since is None:  # aiohttp calls it itself too, with nothing
             self._head_since = asyncio.get_running_loop().time()
+
+    def _receive_at_the_end(self, data: bytes) -> None:
+        """Take more of a body while the server ends: aiohttp would drop it, but the request is in flight."""
+        was_closing, was_forced = self._close, self._force_close
+        self._close = self._force_close = False
+        super().data_received(data)
+        self._close, self._force_close = was_closing or self._close, was_forced or self._force_close
 
     @property
     def is_idle(self) -> bool:

@@ -8,12 +8,13 @@ from aiohttp import web
 
 from api.access.roles import BASE
 from api.http.answers import answer, outcome_answer, view_answer
-from api.http.inputs import SERVICE, flag, origin_of, params, read_json, refuse, stale_ok
+from api.http.inputs import SERVICE, flag, key_faults, origin_of, params, read_json, refuse, stale_ok
 from api.http.wire import command_of
 from api.reading import View, refuse_withdrawn
 from api.service import Creation, Outcome, Service, logger
 from eventlog.canonical import canonical, pretty
 from eventlog.clock import time_us
+from eventlog.errors import IdempotencyKeyReused
 from eventlog.event import Origin
 from eventlog.strict_json import Fault
 from projections.run import events, model
@@ -42,20 +43,24 @@ async def _prepared(request: web.Request, service: Service) -> tuple[Origin, Cre
 
     What was parsed ends here: it must not be held in memory while the disk is waited for.
     """
-    command, origin, is_large = await _command(request, model.CreateRun)
-    if (replay := service.replay_of(origin)) is not None:
-        return origin, replay
+    command, origin, is_large = await read_command(request, model.CreateRun)
 
     def decide(run_id: str) -> NewRun:
         return decide_create(command, run_id, origin.request_id)
 
+    try:
+        if (replay := service.replay_of(origin)) is not None:
+            return origin, replay
+    except IdempotencyKeyReused:
+        await service.prepare(decide, command.run_id, origin, is_large=is_large)  # its own faults are told first
+        raise
     return origin, await service.prepare(decide, command.run_id, origin, is_large=is_large)
 
 
 async def attach_advisory(request: web.Request) -> web.Response:
     """POST /runs/{id}/attach-advisory: link an advisory; twice the same is once."""
     run_id = request.match_info["run_id"]
-    command, origin, _ = await _command(request, model.AttachAdvisory)
+    command, origin, _ = await read_command(request, model.AttachAdvisory)
 
     def decide(state: model.RunState) -> dict[str, Any] | None:
         advisory = decide_advisory(state, run_id, command, origin.request_id)
@@ -70,7 +75,7 @@ async def attach_advisory(request: web.Request) -> web.Response:
 async def set_explanation(request: web.Request) -> web.Response:
     """POST /runs/{id}/explanation: every change is an event; the same again is none."""
     run_id = request.match_info["run_id"]
-    command, origin, _ = await _command(request, model.SetExplanation)
+    command, origin, _ = await read_command(request, model.SetExplanation)
     outcome = await request.app[SERVICE].add(
         run_id, events.EXPLANATION_SET, lambda state: decide_explanation(state, command), origin
     )
@@ -79,7 +84,7 @@ async def set_explanation(request: web.Request) -> web.Response:
     return await outcome_answer(request, outcome, status=200)
 
 
-async def _command(request: web.Request, kind: type[T]) -> tuple[T, Origin, bool]:
+async def read_command(request: web.Request, kind: type[T]) -> tuple[T, Origin, bool]:
     """Return what the request asks for, who asks, and whether it is large.
 
     Raises:
@@ -89,13 +94,13 @@ async def _command(request: web.Request, kind: type[T]) -> tuple[T, Origin, bool
     body, is_large = await read_json(request)
     faults: list[Fault] = []
     query = params(request, faults=faults)
+    faults += key_faults(request.headers.get("Idempotency-Key"))
     try:
         command = await asyncio.to_thread(command_of, body, kind) if is_large else command_of(body, kind)
-        origin = await origin_of(request, query, body, is_large=is_large)
     except InvalidCommand as error:
         raise InvalidCommand((*faults, *error.errors)) from None
     refuse(faults)
-    return command, origin, is_large
+    return command, await origin_of(request, query, body, is_large=is_large), is_large
 
 
 async def read(request: web.Request) -> web.Response:
@@ -129,16 +134,24 @@ async def advisories(request: web.Request) -> web.Response:
 async def run_events(request: web.Request) -> web.Response:
     """GET /runs/{id}/events: the run's events, oldest first, their bytes verbatim; of a withdrawn run too."""
     service, run_id = request.app[SERVICE], request.match_info["run_id"]
-    faults: list[Fault] = []
-    flag(params(request, "include_withdrawn", faults=faults), "include_withdrawn", faults)  # as it is without
-    refuse(faults)
-    recorded = service.log.read_stream(run_id) if is_run_id(run_id) else []
-    if not recorded:
-        raise RunNotFound(run_id)
+    refuse_other_params(request)
+    recorded = service.events_of(run_id)
     rows = [b'{"seq":%d,"hash":"%b","event":%b}' % (one.seq, one.hash.encode(), one.bytes) for one in recorded]
     head = orjson.dumps({"run_id": run_id, "count": len(rows)})[:-1]
     body = head + b',"events":[' + b",".join(rows) + b"]}"
     return await answer(request, body, etag=f'"{recorded[-1].seq}-events"')
+
+
+def refuse_other_params(request: web.Request) -> None:
+    """Let `include_withdrawn` pass where a withdrawn run is shown anyway.
+
+    Raises:
+        InvalidCommand: there is another parameter.
+
+    """
+    faults: list[Fault] = []
+    flag(params(request, "include_withdrawn", faults=faults), "include_withdrawn", faults)
+    refuse(faults)
 
 
 async def compare(request: web.Request) -> web.Response:
@@ -151,9 +164,24 @@ async def compare(request: web.Request) -> web.Response:
     include_withdrawn = flag(given, "include_withdrawn", faults)
     refuse(faults)
     await service.fresh(stale_ok=stale)
-    a, b = (service.view(given[side], include_withdrawn=include_withdrawn) for side in ("a", "b"))
+    a, b = views_to_compare(service, given["a"], given["b"], include_withdrawn=include_withdrawn)
     body = await asyncio.to_thread(lambda: canonical(compared(view_dict(a.json), view_dict(b.json))))
     return await answer(request, body, headers=stale_headers(service, stale=stale))
+
+
+def views_to_compare(service: Service, a: str, b: str, *, include_withdrawn: bool = False) -> tuple[View, View]:
+    """Return runs *a* and *b* as they are now.
+
+    Raises:
+        RunNotFound: one is not there; this comes first.
+        RunWithdrawn: one is no longer in force.
+
+    """
+    views = service.view(a, include_withdrawn=True), service.view(b, include_withdrawn=True)
+    for view in views:
+        if view.state.withdrawn is not None and not include_withdrawn:
+            refuse_withdrawn(view.run_id, view.state.withdrawn)
+    return views
 
 
 def compared(a: dict[str, Any], b: dict[str, Any]) -> dict[str, Any]:

@@ -10,9 +10,11 @@ import os
 import resource
 import signal
 import sys
+from urllib.parse import urlsplit
 
 import structlog
 
+from api.access.roles import BASE
 from api.access.store import read_keys
 from api.backup.comparing import compare_with_witnesses
 from api.http.app import make_app
@@ -24,7 +26,8 @@ from eventlog.logging import configure
 
 logger = structlog.get_logger("api.serve")
 
-_FIRST_PAGE = "/rmos/runs"
+_FIRST_PAGE = "/rmos"
+_ANYWHERE = ("0.0.0.0", "::")  # noqa: S104 (not listened on: recognised)
 OTHER_FILES = 256
 """Files that are open beside connections: segments, databases for each reader, attachments on their way."""
 
@@ -77,7 +80,7 @@ async def _serve(settings: Settings) -> int:
         service.witnesses.start()
         logger.info("serve.listening", address=url, events=service.log.head + 1)
         if settings.open and settings.uds is None:
-            await asyncio.to_thread(_open_browser, f"{url}{_FIRST_PAGE}")
+            await asyncio.to_thread(_open_browser, first_page(url, settings))
         await stop.wait()
         logger.info("serve.stopping")
     finally:
@@ -95,9 +98,17 @@ def _tell(address: str, settings: Settings) -> None:
         left = len(keys.by_name)
         print(f"A key is needed: there {'is' if left == 1 else 'are'} {left or 'none, so nobody is let in'}.")
     if settings.uds is not None:
-        print(f"Ask it with `curl --unix-socket {address} http://localhost{_FIRST_PAGE}`. Ctrl-C ends it.", flush=True)
+        print(f"Ask it with `curl --unix-socket {address} http://localhost{BASE}/runs`. Ctrl-C ends it.", flush=True)
     else:
-        print(f"Open {address}{_FIRST_PAGE} to see the runs. Ctrl-C ends it.", flush=True)
+        print(f"Open {first_page(address, settings)} to see the runs. Ctrl-C ends it.", flush=True)
+
+
+def first_page(url: str, settings: Settings) -> str:
+    """Return the address of the first page of the server at *url*, by a name that a browser can go to."""
+    if settings.host in _ANYWHERE:
+        at = urlsplit(url)
+        url = f"{at.scheme}://{settings.allowed_host[0] if settings.allowed_host else 'localhost'}:{at.port}"
+    return url + _FIRST_PAGE
 
 
 def listen_for_signals(stop: asyncio.Event) -> None:

@@ -15,9 +15,9 @@ from typing import Any, ClassVar, Literal, get_args
 import attrs
 from attrs import evolve, frozen
 
-from api.migration.v1_copies import sync_folder
 from eventlog.clock import Clock, time_text, uuid7
 from eventlog.errors import RunlogError
+from eventlog.posix import sync_folder
 
 IMPORTS = "imports"
 State = Literal["running", "done", "stopped", "rolled_back"]

@@ -6,11 +6,12 @@ Putting one back is one rename: at every moment there is a whole v1 file.
 import os
 import stat
 from contextlib import suppress
-from hashlib import sha256
+from hashlib import file_digest, sha256
 from pathlib import Path
 from typing import BinaryIO
 
 from eventlog.clock import Clock, time_text
+from eventlog.posix import sync_folder
 
 BACKUP = "backup"
 SAFETY = "before-rollback"
@@ -20,11 +21,8 @@ _CHUNK_BYTES = 1 << 20
 
 def sha256_of(path: Path) -> str:
     """Return the SHA-256 of the file at *path*, 64 lower-case hex digits."""
-    digest = sha256()
     with path.open("rb") as file:
-        while chunk := file.read(_CHUNK_BYTES):
-            digest.update(chunk)
-    return digest.hexdigest()
+        return file_digest(file, "sha256").hexdigest()
 
 
 def kept_copy(path: Path, what: str, clock: Clock) -> dict[str, str]:
@@ -78,12 +76,3 @@ def _copied(source: Path, target: BinaryIO) -> str:
     target.flush()
     os.fsync(target.fileno())
     return digest.hexdigest()
-
-
-def sync_folder(folder: Path) -> None:
-    """Return once the names in *folder* would survive a power loss."""
-    fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)

@@ -17,8 +17,6 @@ from api.http.log import COVERED_WAIT_MAX_S
 from api.web.files import CHUNK_BYTES
 from eventlog.archive import Archive
 from eventlog.event import Recorded
-from projections.run.errors import RunNotFound
-from projections.run.events import is_run_id
 
 AT_ONCE_MAX = 2
 """More wait for their turn."""
@@ -29,9 +27,7 @@ async def read(request: web.Request) -> web.StreamResponse:
     """GET /rmos/runs/{run_id}/evidence.zip: exact events, proofs, checkpoint, key, attachments; of a withdrawn run too."""
     service, run_id = request.app[SERVICE], request.match_info["run_id"]
     params(request)
-    recorded = service.log.read_stream(run_id) if is_run_id(run_id) else []
-    if not recorded:
-        raise RunNotFound(run_id)
+    recorded = service.events_of(run_id)
     await service.log.notary.covering(recorded[-1].seq + 1, COVERED_WAIT_MAX_S)
     settings = service.settings
     with TemporaryDirectory(prefix="runlog-evidence-") as folder:

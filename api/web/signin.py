@@ -41,6 +41,7 @@ async def sign_in(request: web.Request) -> web.Response:
         access.keep_out(request, "unknown_key")
         return await _form(request, wanted, is_refused=True)
     answer = _to(way_on(wanted, key.role))
+    access.sessions.end(request.cookies.get(COOKIE, ""))  # its cookie is going to be forgotten
     session_id = access.sessions.begin(key, time.monotonic())
     is_secure = request.secure or request.headers.get("Origin", "").startswith("https:")
     answer.set_cookie(

@@ -162,6 +162,16 @@ def test_what_is_there_and_unchanged_is_not_copied_again(copy: Path) -> None:
     assert is_good(copy / "backup")
 
 
+def test_every_file_is_counted_as_copied_and_the_next_time_as_kept(copy: Path) -> None:
+    settings = Settings(data_dir=copy / "data")
+    first, second = (
+        back_up(settings, copy / "new", with_secrets=True, clock=SystemClock(), bars=bar) for _ in range(2)
+    )
+    assert (first.copied_files, first.kept_files) == (second.kept_files, second.copied_files)
+    assert second.copied_files == 0
+    assert first.copied_files > first.attachments > 0
+
+
 def test_a_copy_that_rotted_is_copied_again(copy: Path) -> None:
     (blob,) = (path for path in (copy / "backup" / "attachments").rglob("*") if path.is_file())
     for path in (segments(copy / "backup")[0], blob):

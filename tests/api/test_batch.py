@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from api.http.lines import Lines
-from tests.server import BASE, FEW, Answer, Server, body, canonical, digest, fresh_id, refused, unique
+from tests.server import BASE, FEW, Answer, Server, body, canonical, digest, fresh_id, refused, running, unique
 
 NDJSON = {"Content-Type": "application/x-ndjson"}
 GOOD = {"status", "run_id", "seq", "feasibility_sha256"}
@@ -58,13 +58,8 @@ def small(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     (folder / "data").mkdir()
     bounds = "post_batch_bytes_max = 20000\npost_batch_lines_max = 5\nbody_bytes_max = 4000\nidle_timeout_s = 1\n"
     (folder / "data" / "runlog.toml").write_text(bounds)
-    server = Server(folder)
-    try:
-        server.start()
+    with running(Server(folder)) as server:
         yield server
-    finally:
-        server.stop()
-    assert "Traceback" not in server.output()
 
 
 def test_every_line_is_a_run_and_the_answers_come_in_the_order_of_the_lines(server: Server) -> None:

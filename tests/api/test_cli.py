@@ -16,8 +16,11 @@ import pytest
 from api.cli import __main__ as command_line
 from api.cli.__main__ import exit_code, main
 from api.cli.serve import KeysMissing
+from api.http.serve import first_page
+from api.remote import refusal
 from api.settings import SettingInvalid, Settings, SettingUnknown
 from eventlog.errors import LogCorrupt, LogDamaged, LogHalted, LogLocked
+from tests.server import Server, until
 
 ROOT = Path(__file__).parents[2]
 HEAVY = ("aiohttp", "structlog", "rich", "cattrs", "typed_settings", "orjson", "uvloop", "sqlite3", "asyncio")
@@ -86,6 +89,11 @@ def test_version_says_that_the_commit_is_not_known_where_there_is_no_checkout(el
     assert runlog("--version", cwd=elsewhere).stdout == f"runlog {metadata.version('runlog')} (commit unknown)\n"
 
 
+def test_version_names_the_commit_that_an_installed_wheel_was_built_from(elsewhere):
+    (elsewhere / "api" / "commit").write_text("0123456789ab\n")
+    assert "(commit 0123456789ab)" in runlog("--version", cwd=elsewhere).stdout
+
+
 @pytest.mark.skipif(shutil.which("git") is None, reason="needs git")
 def test_version_names_the_commit_of_the_checkout(elsewhere):
     git = ["git", "-C", str(elsewhere), "-c", "user.name=n", "-c", "user.email=e@example.org"]
@@ -110,6 +118,11 @@ def unable() -> None:
 
 
 @click.command
+def forbidden() -> None:
+    raise PermissionError(13, "Permission denied", "secrets/keys.json")
+
+
+@click.command
 def interrupted() -> None:
     raise KeyboardInterrupt
 
@@ -121,7 +134,7 @@ def failing() -> int:
 
 @pytest.fixture
 def odd_commands(monkeypatch):
-    odd = {name: (f"{__name__}:{name}", "") for name in ("broken", "unable", "interrupted", "failing")}
+    odd = {name: (f"{__name__}:{name}", "") for name in ("broken", "unable", "forbidden", "interrupted", "failing")}
     monkeypatch.setattr(command_line, "_COMMANDS", odd)
 
 
@@ -145,6 +158,23 @@ def test_debug_shows_the_traceback_as_well(capsys):
 def test_an_error_of_the_operating_system_is_no_bug(capsys):
     assert main(["unable"]) == 3
     assert capsys.readouterr().err == "runlog: [Errno 2] No such file or directory: 'gone'\n"
+
+
+@pytest.mark.usefixtures("odd_commands")
+def test_what_another_users_command_left_is_refused_with_the_way_out(capsys):
+    assert main(["forbidden"]) == 3
+    told = capsys.readouterr().err
+    assert told.startswith("runlog: [Errno 13] Permission denied: 'secrets/keys.json'. ")
+    assert "`sudo -u`" in told
+
+
+def test_a_command_that_a_server_asks_for_a_key_says_where_it_takes_one_from():
+    told = {
+        code: refusal("http://127.0.0.1:8080", 400, json.dumps({"error": code, "message": "No."}).encode()).message
+        for code in ("UNAUTHENTICATED", "RUN_NOT_FOUND")
+    }
+    assert "RUNLOG_API_KEY" in told["UNAUTHENTICATED"]
+    assert "RUNLOG_API_KEY" not in told["RUN_NOT_FOUND"]
 
 
 @pytest.mark.usefixtures("odd_commands")
@@ -196,9 +226,10 @@ def test_a_port_out_of_bounds_is_refused_under_the_name_of_the_flag(capsys):
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.0.2.1", "runlog.example", "::ffff:192.0.2.1"])
 def test_a_server_without_keys_refuses_to_listen_beyond_loopback(host, tmp_path, capsys):
-    assert main(["serve", "--host", host, "--data-dir", str(tmp_path / "data")]) == 3
+    assert main(["serve", "--host", host, "--data-dir", str(tmp_path / "my data")]) == 3
     (line,) = capsys.readouterr().err.splitlines()
     assert host in line
+    assert f"--data-dir '{tmp_path}/my data'`" in line  # to be copied as it is
     assert "--allow-anonymous" in line
     assert list(tmp_path.iterdir()) == []
 
@@ -211,6 +242,41 @@ def test_a_server_may_listen_on_loopback_and_anywhere_when_that_is_permitted(opt
     assert done.returncode == 3
     assert "runlog: Cannot listen on" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+class Opening(Server):
+    """A server that shows its first page to a browser, which only notes the address."""
+
+    def command(self) -> list[str]:
+        browser, seen = self.folder / "browser", self.folder / "seen"
+        browser.write_text(f"#!/bin/sh\necho $1 > '{seen}.part' && mv '{seen}.part' '{seen}'\n")
+        browser.chmod(0o700)
+        return ["env", f"BROWSER={browser}", *super().command(), "--open"]
+
+
+def test_a_new_server_points_people_to_the_overview_in_words_and_in_their_browser(tmp_path):
+    server = Opening(tmp_path)
+    try:
+        server.start()
+        overview = f"http://127.0.0.1:{server.port}/rmos"
+        until((tmp_path / "seen").exists, "the browser was opened", 60)
+        assert (tmp_path / "seen").read_text().strip() == overview
+        assert f"Open {overview} to see the runs." in server.output()
+    finally:
+        server.stop()
+
+
+@pytest.mark.parametrize(
+    ("url", "told", "shown"),
+    [
+        ("http://127.0.0.1:8080", {}, "http://127.0.0.1:8080/rmos"),
+        ("http://0.0.0.0:8080", {"host": "0.0.0.0"}, "http://localhost:8080/rmos"),
+        ("https://[::]:8443", {"host": "::", "allowed_host": ("a.example", "b")}, "https://a.example:8443/rmos"),
+        ("http://[::1]:8080", {"host": "::1", "allowed_host": ("a.example",)}, "http://[::1]:8080/rmos"),
+    ],
+)
+def test_the_first_page_has_an_address_that_a_browser_can_go_to(url, told, shown):
+    assert first_page(url, Settings(**told)) == shown
 
 
 def test_print_config_shows_every_value_with_its_origin_and_makes_nothing(tmp_path, monkeypatch, capsys):

@@ -3,6 +3,7 @@
 import asyncio
 import csv
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -188,7 +189,7 @@ def test_exported_evidence_of_a_run_is_checked_with_the_standard_library_and_one
     assert run in page
     assert "<script" not in page
     ended = checked(folder, "--key", key)
-    assert (ended.returncode, "THE EVIDENCE HOLDS: 3 events, 1 attachments" in ended.stdout) == (0, True), ended.stdout
+    assert (ended.returncode, "THE EVIDENCE HOLDS: 3 events, 1 attachment." in ended.stdout) == (0, True), ended.stdout
     assert "self-consistent only" in checked(folder).stdout
     for name in everything_under(folder):
         path = folder / name
@@ -227,9 +228,18 @@ def test_exported_evidence_of_days_has_all_their_events_and_is_the_same_each_tim
     )
     assert empty.code == 3
     assert not (tmp_path / "c").exists()
-    for wrong in ([], ["--from", "2001-01-01"], ["--run", NOBODY, *days], ["--from", "x", "--to", "y"]):
+    backwards = ["--from", "2001-01-02", "--to", "2001-01-01"]
+    for wrong in ([], ["--from", "2001-01-01"], ["--run", NOBODY, *days], ["--from", "x", "--to", "y"], backwards):
         ended = runlog("log", "export", *wrong, "-o", tmp_path / "c", "--data-dir", server.data_dir)
         assert ended.code == 2, wrong
+
+
+def test_an_export_never_takes_the_place_of_what_is_no_file(tmp_path: Path):
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    ended = runlog("log", "export", "--run", NOBODY, "-o", pipe, "--data-dir", tmp_path)
+    assert (ended.code, pipe.is_fifo()) == (2, True)
+    assert "is no file" in ended.err
 
 
 async def make_log(folder: Path, count: int) -> None:

@@ -172,7 +172,7 @@ def test_it_follows_every_inclusion_proof_and_none_that_is_longer_or_shorter(pla
 def test_good_evidence_holds_and_it_is_told_what_is_proven_and_what_is_not(evidence):
     code, told = run(evidence)
     assert code == 0, told
-    assert "THE EVIDENCE HOLDS: 3 events, 1 attachments." in told
+    assert "THE EVIDENCE HOLDS: 3 events, 1 attachment." in told
     assert "20  2026-01-05T05:07:20Z  rmos.run.created.v1  run_0123456789ab" in told
     assert "self-consistent only" in told
     assert "Not proven" in told
@@ -194,6 +194,9 @@ def test_it_checks_another_folder_than_its_own_and_refuses_what_it_does_not_know
     (other / "checkpoint").unlink()
     assert run(evidence, str(other))[0] == 1
     assert run(evidence, "--no-such-option")[0] == 2
+    assert (
+        run(evidence, "--key", "")[0] == run(evidence, "--key", LOG.verifier.vkey[:-4])[0] == 2
+    )  # no verdict on a slip
     assert run(evidence, str(tmp_path / "nowhere"))[0] == 1
 
 
@@ -273,6 +276,15 @@ def test_a_file_that_does_not_belong_there_is_named(evidence, name, data, expect
     assert any("since the evidence was packed" in fault for fault in faults(evidence))
     put(evidence, "manifest", manifest(evidence))
     assert any(expected in fault for fault in faults(evidence))
+
+
+def test_no_name_in_it_does_anything_to_the_terminal(evidence):
+    """Or bad evidence could clear the screen, and say of itself that it holds."""
+    put(evidence, "\x1b[2J\x1b[HTHE EVIDENCE HOLDS\n\x9b\u202e", b"x")
+    code, said = run(evidence)
+    assert code == 1
+    assert r"\x1b[2J\x1b[HTHE EVIDENCE HOLDS\n\x9b\u202e: was added since" in said
+    assert all(each.isprintable() for each in said.replace("\n", ""))
 
 
 def test_a_manifest_that_lists_the_same_in_another_way_is_found(evidence):

@@ -1,5 +1,6 @@
 """A request with several faults is answered with the first in one fixed order."""
 
+import base64
 import json
 
 import pytest
@@ -63,10 +64,28 @@ def test_faults_of_the_query_are_listed(server: Server) -> None:
     refused(server.get(f"/runs/{run_id}"), 404, "RUN_NOT_FOUND")
 
 
+@pytest.mark.parametrize(
+    ("path", "sent", "wrong"),
+    [
+        ("/runs", body(status="FOO"), "$.status"),
+        (f"/runs/{NOBODY}/attach-advisory", {"advisory_id": ""}, "$.advisory_id"),
+        (f"/admin/runs/{NOBODY}/withdraw", {"reason": ""}, "$.reason"),
+    ],
+)
+def test_faults_of_query_key_and_body_are_listed_together(
+    server: Server, path: str, sent: dict[str, str], wrong: str
+) -> None:
+    found = faults(server.post(f"{path}?surprise=1", sent, {"Idempotency-Key": "x" * 256}))
+    assert sorted(found) == sorted(["?surprise", "Idempotency-Key", wrong])
+
+
 def test_the_fields_come_before_a_used_key(server: Server) -> None:
+    """A hash that disagrees, too."""
     key = {"Idempotency-Key": unique()}
     assert server.post("/runs", body(), key).status == 201
     assert faults(server.post("/runs", body(status="FOO"), key)) == ["$.status"]
+    disagreeing = body(hashes={"feasibility_sha256": "0" * 64})
+    refused(server.post("/runs", disagreeing, key), 422, "HASH_MISMATCH")
 
 
 def test_a_used_key_comes_before_the_missing_run(server: Server) -> None:
@@ -102,6 +121,27 @@ def test_the_fields_come_before_the_missing_run(server: Server, run_id: str) -> 
     refused(server.upload(run_id, b"bytes", kind="k"), 404, "RUN_NOT_FOUND")
 
 
+def test_a_digest_that_disagrees_comes_before_the_missing_run(server: Server) -> None:
+    wrong = {"Content-Digest": f"sha-256=:{base64.b64encode(bytes(32)).decode()}:"}
+    refused(server.upload(NOBODY, b"bytes", wrong, kind="k"), 422, "HASH_MISMATCH")
+    refused(server.upload(NOBODY, [b"by", b"tes"], wrong, kind="k"), 422, "HASH_MISMATCH")
+    refused(server.upload(NOBODY, [b"by", b"tes"], kind="k"), 404, "RUN_NOT_FOUND")
+
+
+def test_a_missing_run_comes_before_one_that_was_withdrawn(server: Server) -> None:
+    gone = server.create()["run_id"]
+    assert server.post(f"/admin/runs/{gone}/withdraw", {"reason": "a mistake"}).status == 200
+    for a, b in ((gone, NOBODY), (NOBODY, gone)):
+        refused(server.get(f"/runs/diff?a={a}&b={b}"), 404, "RUN_NOT_FOUND")
+        refused(server.get(f"/runs_v2/diff/{a}/{b}"), 404, "RUN_NOT_FOUND")
+    refused(server.get(f"/runs_v2/diff/{gone}/{gone}"), 410, "RUN_WITHDRAWN")
+
+
+def test_the_type_of_lines_comes_before_the_query(server: Server) -> None:
+    for path in ("/runs/batch", "/admin/import"):
+        refused(server.post(f"{path}?surprise=1", b"", PLAIN), 415, "UNSUPPORTED_MEDIA_TYPE")
+
+
 def test_faults_of_the_fields_come_before_a_hash_that_disagrees(server: Server) -> None:
     """Every fault of form is listed; what disagrees is judged of a well-formed body only."""
     wrong = body(status="FOO", hashes={"feasibility_sha256": "0" * 64})
@@ -110,7 +150,13 @@ def test_faults_of_the_fields_come_before_a_hash_that_disagrees(server: Server) 
 
 @pytest.mark.parametrize(
     "content_type",
-    ["application/json", "application/json; charset=utf-8", "Application/JSON", 'application/json;charset="UTF-8"'],
+    [
+        "application/json",
+        "application/json; charset=utf-8",
+        "Application/JSON",
+        'application/json;charset="UTF-8"',
+        "application/json; v=1",
+    ],
 )
 def test_the_json_type_may_be_written_in_its_ways(server: Server, content_type: str) -> None:
     assert server.post("/runs", body(), {"Content-Type": content_type}).status == 201
@@ -125,6 +171,7 @@ def test_the_json_type_may_be_written_in_its_ways(server: Server, content_type: 
         "application/x-www-form-urlencoded",
         "multipart/form-data; boundary=x",
         "application/jsonp",
+        "application/json; v=1; charset=latin-1",
         "application/x-ndjson",
         "application/octet-stream",
         "nonsense",

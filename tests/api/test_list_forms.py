@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tests.server import BASE, Server, body, refused, unique
+from tests.server import BASE, Server, body, refused, running, unique
 
 CSV, NDJSON = {"Accept": "text/csv"}, {"Accept": "application/x-ndjson"}
 PAGE = "https://rmos.example:8443"
@@ -113,12 +113,8 @@ def open_to(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     folder: Path = tmp_path_factory.mktemp("cors")
     (folder / "data").mkdir()
     (folder / "data" / "runlog.toml").write_text(f'cors_origin = ["{PAGE}"]\n')
-    server = Server(folder)
-    try:
-        server.start()
+    with running(Server(folder)) as server:
         yield server
-    finally:
-        server.stop()
 
 
 def _asks(method: str = "GET", origin: str = PAGE) -> dict[str, Any]:

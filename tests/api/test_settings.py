@@ -132,6 +132,13 @@ def test_the_data_directory_cannot_move_itself(data_dir):
 # --- what is refused
 
 
+def test_a_data_directory_that_is_a_file_is_said_to_be_one(tmp_path: Path):
+    file = tmp_path / "file"
+    file.touch()
+    with pytest.raises(SettingInvalid, match=f"data_dir .from --data-dir. must be a folder, and {file} is a file"):
+        load({"data_dir": str(file)}, {})
+
+
 @pytest.mark.parametrize(
     ("variable", "nearest"),
     [

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from api.cli.inspection import next_steps
 from eventlog.batch import Stream
 from eventlog.event import Origin
 from eventlog.log import Log
@@ -112,12 +113,29 @@ def test_a_changed_event_and_a_changed_blob_are_named_and_the_rest_is_compared(t
     assert f"log/segments/{segment.name}, byte 0" in ran.json["tampered"][1]
 
 
+@pytest.mark.parametrize(
+    ("tampered", "told"),
+    [
+        ([], []),
+        (["2026-01-05/x.json"], ["rebuild files"]),
+        (["attachments/ab/cd/x", "attachments/ab/cd/y"], ["upload the same bytes"]),
+        (["2026-01-05/x.json", "log/segments/x.jsonl, byte 0: y"], ["log verify", "rebuild files"]),
+        (["log: an event does not say which dated file it gives"], ["log verify"]),
+    ],
+)
+def test_what_mends_each_kind_of_damage_is_told_and_nothing_else(tampered: list[str], told: list[str]) -> None:
+    steps = next_steps(tampered, any_missing=False)
+    assert [words in step for words, step in zip(told, steps, strict=True)] == [True] * len(told)
+
+
 def test_equal_numbers_of_unrelated_runs_are_no_migration(own_server: Server) -> None:
     path = written(own_server.folder, record(ONE))
     assert status(path, own_server.data_dir) == "V1_ONLY"
     own_server.create()
     assert status(path, own_server.data_dir) == "V1_ONLY"
     assert status(own_server.folder / "no.json", own_server.data_dir) == "LOG_ONLY"
+    told = runlog("status", "--v1-path", own_server.folder / "no.json", "--data-dir", own_server.data_dir).out
+    assert "0 imported runs in the log" in told  # not "0 records, of which …"
     assert verify(path, own_server.data_dir).json["missing"] == [ONE]
 
 

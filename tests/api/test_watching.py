@@ -57,6 +57,14 @@ def test_each_write_is_a_line_with_the_request_that_made_it(server: Server) -> N
         assert fields.items() <= line.items()
 
 
+def test_an_output_that_is_kept_as_an_attachment_is_a_line_of_its_own(server: Server) -> None:
+    run = server.create(outputs={"gcode_text": "G" * 204_801})
+    until(lambda: lines_of(server, "attachment.added", run["run_id"]), "the line is written")
+    (line,) = lines_of(server, "attachment.added", run["run_id"])
+    expected = {"sha256": run["hashes"]["gcode_sha256"], "size_bytes": 204_801, "seq": run["log"]["last_seq"]}
+    assert expected.items() <= line.items()
+
+
 def test_what_wrote_nothing_is_no_line(server: Server) -> None:
     """Neither a conflict nor a repetition."""
     run_id = server.create()["run_id"]

@@ -54,7 +54,8 @@ def test_what_lies_under_a_withdrawn_run_is_shown_to_who_asks_for_it(server: Ser
     assert server.get(f"{attachments}/{digest}/download", query=asked).body == b"bytes"
     assert server.get("/runs/diff", query={"a": run_id, "b": other, **asked}).json["run_a"] == run_id
     assert server.get(f"/runs/{run_id}/events", query=asked).json == server.get(f"/runs/{run_id}/events").json
-    for path in (attachments, f"/runs/{run_id}/events", f"/runs/diff?a={run_id}&b={other}"):
+    assert server.get(f"/runs/{run_id}/proof", query=asked).json["run_id"] == run_id
+    for path in (attachments, f"/runs/{run_id}/events", f"/runs/{run_id}/proof", f"/runs/diff?a={run_id}&b={other}"):
         separator = "&" if "?" in path else "?"
         assert faults(server.get(f"{path}{separator}include_withdrawn=maybe")) == ["?include_withdrawn"]
 

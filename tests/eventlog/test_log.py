@@ -6,8 +6,7 @@ import os
 import shutil
 import sqlite3
 import stat
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -20,17 +19,9 @@ from eventlog.event import IdempotencyKey, Origin
 from eventlog.follow import Follower, last_whole_batch
 from eventlog.log import Log
 from eventlog.posix import PosixDisk
+from tests.eventlog.logs import opened
 
 ORIGIN = Origin("press")
-
-
-@asynccontextmanager
-async def opened(folder: Path, **how) -> AsyncIterator[Log]:
-    log = Log.open(folder, **how)
-    try:
-        yield log
-    finally:
-        await log.close()
 
 
 async def add(

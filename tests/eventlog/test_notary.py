@@ -4,7 +4,6 @@ import asyncio
 import errno
 import shutil
 import stat
-from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
@@ -24,19 +23,11 @@ from eventlog.seals import seal_path
 from eventlog.segment import segment_number
 from eventlog.signing import COSIGNATURE, Signer, Verifier, cosigned_at
 from eventlog.tiles import ENTRIES, Tile, entries_of
+from tests.eventlog.logs import opened
 
 ORIGIN = Origin("press")
 ONE_A_SEGMENT = Limits(segment_bytes_max=1)
 WAIT_S = 30
-
-
-@asynccontextmanager
-async def opened(folder: Path, **how):
-    log = Log.open(folder, **how)
-    try:
-        yield log
-    finally:
-        await log.close()
 
 
 async def add(log: Log, stream: str, count: int = 1) -> Appended:

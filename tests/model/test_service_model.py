@@ -18,7 +18,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 
 from tests.commands import events_in, runlog
 from tests.model.model import Command, Model, Run
-from tests.server import Answer, Server, body, digest, unique, until
+from tests.server import Answer, Server, body, digest, running, unique, until
 
 EXAMPLES, STEPS = (200, 50) if "SOAK" in os.environ else (5, 14)
 DAY_S = 86_400
@@ -53,13 +53,8 @@ class Clocked(Server):
 
 @pytest.fixture
 def clocked(tmp_path: Path) -> Iterator[Clocked]:
-    server = Clocked(tmp_path)
-    try:
-        server.start()
+    with running(Clocked(tmp_path)) as server:
         yield server
-    finally:
-        server.stop()
-    assert "Traceback" not in server.output()
 
 
 class Machine(RuleBasedStateMachine):

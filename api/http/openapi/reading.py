@@ -122,7 +122,7 @@ RUNS: dict[str, Operation] = {
         "The evidence of a run: its events, each with a proof",
         read("Event bytes, proofs, checkpoint and key; of a withdrawn run too.", {JSON: ref("RunProof")}),
         (*QUERY, "RUN_NOT_FOUND", "LOG_CORRUPT", "CHECKPOINT_BEHIND", "TREE_DAMAGED"),
-        (RUN, IF_NONE_MATCH),
+        (RUN, WITHDRAWN, IF_NONE_MATCH),
         description="Waits up to 2 s for a checkpoint that covers the run.",
     ),
     "GET /runs/{run_id}/advisories": Operation(

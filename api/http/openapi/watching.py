@@ -140,7 +140,8 @@ OUTSIDE: dict[str, Operation] = {
         "getHealth",
         "Whether the process lives",
         read("It does.", {JSON: ref("Health")}),
-        parameters=(IF_NONE_MATCH,),
+        QUERY,
+        (IF_NONE_MATCH,),
         is_open=True,
     ),
     "GET /readyz": Operation(
@@ -151,14 +152,16 @@ OUTSIDE: dict[str, Operation] = {
             *read("It is, or it is degraded.", {JSON: ref("Readiness")}),
             Answer(503, "It is not; the reasons say why.", {JSON: ref("Readiness")}),
         ),
-        parameters=(IF_NONE_MATCH,),
+        QUERY,
+        (IF_NONE_MATCH,),
     ),
     "GET /metrics": Operation(
         "Service",
         "getMetrics",
         "Counters and gauges in the form of Prometheus",
         read("The series.", {PLAIN: TEXT}),
-        parameters=(IF_NONE_MATCH,),
+        QUERY,
+        (IF_NONE_MATCH,),
     ),
     "GET /openapi.json": Operation(
         "Service",

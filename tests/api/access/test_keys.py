@@ -3,6 +3,7 @@
 import asyncio
 import json
 import os
+import resource
 import threading
 import time
 from pathlib import Path
@@ -168,6 +169,21 @@ def test_a_file_that_is_settled_is_not_read_again(tmp_path: Path):
     os.utime(path, (1, 1))
     current = CurrentKeys(tmp_path)
     assert current.now() is current.now()
+
+
+def test_a_file_that_could_not_be_read_once_is_read_again_though_it_looks_the_same(tmp_path: Path):
+    add_key(tmp_path, "a", Role.AUDITOR)
+    current = CurrentKeys(tmp_path)
+    token = add_key(tmp_path, "b", Role.AUDITOR)
+    os.utime(tmp_path / "secrets" / "keys.json", (1, 1))
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (0, before[1]))  # no file can be opened, as with one of another user
+    try:
+        found = current.now()
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, before)
+    assert found == Keys({})
+    assert current.now().holder(token)
 
 
 @pytest.mark.parametrize("harm", ["last key revoked", "file gone", "folder gone", "file damaged", "file unreadable"])

@@ -46,6 +46,15 @@ def test_above_the_bound_the_oldest_session_ends():
     assert [sessions.holder(one, KEYS, 1) is not None for one in begun] == [False, False, True, True, True]
 
 
+def test_nobody_signs_another_out_by_signing_in_again_and_again():
+    sessions = Sessions(sessions_max=10, of_one_key_max=3)
+    other = sessions.begin(Key.of("b", Role.OPERATOR, "other", KEY.created_at_utc), 0)
+    begun = [sessions.begin(KEY, 0) for _ in range(50)]
+    keys = Keys({"a": KEY, "b": Key.of("b", Role.OPERATOR, "other", KEY.created_at_utc)})
+    assert sessions.holder(other, keys, 1) is not None
+    assert [one for one in begun if sessions.holder(one, keys, 1)] == begun[-3:]
+
+
 def test_what_is_over_makes_room():
     sessions = Sessions()
     for _ in range(10):

@@ -9,7 +9,7 @@ from api.access.roles import Role
 from api.access.store import add_key, revoke_key
 from tests.api.http.keyed import NOBODY, Keyed, listening
 from tests.commands import events_in, runlog
-from tests.server import BASE, Answer, body, fresh_id, refused, unique, until
+from tests.server import BASE, Answer, body, fresh_id, refused, running, unique, until
 
 BODY = json.dumps(body()).encode()
 JSON = {"Content-Type": "application/json"}
@@ -18,13 +18,8 @@ TOO_LARGE = b"x" * (4 * 1024 * 1024 + 1)
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Keyed]:
-    keyed = Keyed(tmp_path_factory.mktemp("keyed"))
-    try:
-        keyed.start()
+    with running(Keyed(tmp_path_factory.mktemp("keyed"))) as keyed:
         yield keyed
-    finally:
-        keyed.stop()
-    assert "Traceback" not in keyed.output()
 
 
 def asked(server: Keyed, method: str, path: str, headers: dict[str, str]) -> Answer:

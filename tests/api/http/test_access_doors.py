@@ -9,7 +9,6 @@ import stat
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 from cryptography import x509
@@ -22,7 +21,7 @@ from api.access.store import add_key, revoke_key
 from api.cli.__main__ import main
 from tests.api.http.keyed import Keyed, listening
 from tests.commands import runlog
-from tests.server import BASE, ROOT, Server, body, clean_environment, free_port, refused, serve_command
+from tests.server import BASE, ROOT, Server, body, clean_environment, free_port, refused, running, serve_command
 
 SAFE = {
     "X-Content-Type-Options": "nosniff",
@@ -31,16 +30,6 @@ SAFE = {
     "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
 }
 HEAD = b"GET /healthz HTTP/1.1\r\nHost: 127.0.0.1\r\n"
-
-
-@contextlib.contextmanager
-def running(server: Server) -> Iterator[Any]:
-    try:
-        server.start()
-        yield server
-    finally:
-        server.stop()
-    assert "Traceback" not in server.output()
 
 
 # --- the first key and the last

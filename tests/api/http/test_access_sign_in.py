@@ -11,20 +11,15 @@ from api.access.roles import Role
 from api.access.store import add_key, revoke_key
 from api.web.signin import way_on
 from tests.api.http.keyed import Keyed
-from tests.server import BASE, FEW, body, refused
+from tests.server import BASE, FEW, body, refused, running
 
 HTML = {"Accept": "text/html,application/xhtml+xml,*/*;q=0.8"}
 
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Keyed]:
-    keyed = Keyed(tmp_path_factory.mktemp("keyed"))
-    try:
-        keyed.start()
+    with running(Keyed(tmp_path_factory.mktemp("keyed"))) as keyed:
         yield keyed
-    finally:
-        keyed.stop()
-    assert "Traceback" not in keyed.output()
 
 
 @given(wanted=st.text(max_size=30) | st.text("/\\.rmos?#:@ \t\r\n", max_size=15).map(lambda text: f"/rmos{text}"))
@@ -107,6 +102,14 @@ def test_signing_out_ends_the_session_here_and_in_the_browser(server: Keyed):
     assert (answer.status, answer.headers["Location"]) == (303, "/rmos/sign-in")
     assert "Max-Age=0" in answer.headers["Set-Cookie"]
     refused(server.get("/runs", session), 401, "UNAUTHENTICATED")
+
+
+def test_signing_in_anew_ends_the_session_before(server: Keyed):
+    first = server.signed_in("auditor")
+    answer = server.form("/rmos/sign-in", f"key={server.keys['operator']}".encode(), first)
+    assert answer.status == 303
+    assert answer.headers["Set-Cookie"].partition(";")[0] != first["Cookie"]
+    refused(server.get("/runs", first), 401, "UNAUTHENTICATED")
 
 
 def test_a_session_ends_with_its_key_and_does_not_come_back_with_a_new_one_of_that_name(server: Keyed):

@@ -105,9 +105,6 @@ def test_an_operation_has_the_parameters_that_its_route_takes(key: str, server: 
     content = b"{}" if method == "POST" else None
     headers = {"Content-Type": next(iter(forms), "application/json")} if content else {}
     answer = server.request(method, f"{target(key)}?Zq9=1", content, headers)
-    if key in ("GET /healthz", "GET /readyz", "GET /metrics"):
-        assert (answer.status, names(key, "query")) == (200, set())  # whoever watches may add what it likes
-        return
     errors = {one["path"]: one["message"] for one in refused(answer, 422, "VALIDATION_ERROR")["errors"]}
     taken = errors["?Zq9"].rpartition("it takes ")[2].split(", ")
     assert names(key, "query") == set(taken) - {"none"}

@@ -14,7 +14,7 @@ from cloudevents.core.v1.event import CloudEvent
 from cloudevents.v1.http import from_json
 
 from tests.commands import events_in
-from tests.server import BASE, Answer, Server, body, until
+from tests.server import BASE, Answer, Server, body, running, until
 
 NDJSON = {"Content-Type": "application/x-ndjson"}
 LINES = 15_000
@@ -27,13 +27,8 @@ def quick(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     folder: Path = tmp_path_factory.mktemp("quick")
     (folder / "data").mkdir()
     (folder / "data" / "runlog.toml").write_text("heartbeat_interval_s = 0.05\nidle_timeout_s = 2\n")
-    server = Server(folder)
-    try:
-        server.start()
+    with running(Server(folder)) as server:
         yield server
-    finally:
-        server.stop()
-    assert "Traceback" not in server.output()
 
 
 @contextlib.contextmanager
