@@ -44,7 +44,11 @@ class ServerRefused(RunlogError):
 
     @property
     def message(self) -> str:
-        hint = " Put the key into RUNLOG_API_KEY: commands send the one that is there." if self.error == "UNAUTHENTICATED" else ""
+        hint = (
+            " Put the key into RUNLOG_API_KEY: commands send the one that is there."
+            if self.error == "UNAUTHENTICATED"
+            else ""
+        )
         return f"The server refused with {self.status} {self.error}: {self.reason}{hint}"
 
 

@@ -15,7 +15,7 @@ import aiohttp
 from attrs import define, evolve, field
 
 from api.migration.offline import Bars, Say, Source, source_of
-from api.migration.reaching import FOR_EVER, at, caught_up, check_reachable, refuse, told
+from api.migration.reaching import FOR_EVER, at, caught_up, check_welcome, refuse, told
 from api.migration.report import Report, Verdict, failed
 from api.migration.v1 import RecordError, read_record
 from api.migration.v1_source import V1Attachments
@@ -50,7 +50,7 @@ def migrate_online(
         ServerUnreachable, ServerRefused: a second run goes on from there.
 
     """
-    asyncio.run(check_reachable(url))  # before a backup is made for nothing
+    asyncio.run(check_welcome(url, bearer(settings)))  # before a backup is made for nothing
     source = source_of(path, settings, SystemClock(), report, say, with_backup=with_backup)
     with bars("Importing", source.size, "bytes") as on_bytes:
         sending = _Sending(path, source, attachments, report, batch_size, on_bytes, bearer(settings))

@@ -15,20 +15,28 @@ from api.remote import ServerUnreachable, check_url, refusal
 FOR_EVER = aiohttp.ClientTimeout(total=None, sock_connect=30)
 """An import may take hours; only a connection that does not open is given up."""
 _POLL_S = 0.05
+_NOT_WELCOME = (401, 403)
 
 
-async def check_reachable(url: str) -> None:
-    """Return if a Runlog server answers at *url*.
+async def check_welcome(url: str, headers: dict[str, str]) -> None:
+    """Return if a Runlog server answers at *url*, and lets who shows *headers* import and withdraw.
 
     Raises:
-        ServerUnreachable, ServerRefused: none does.
+        ServerUnreachable, ServerRefused: none does, or it does not.
 
     """
     check_url(url)
 
     async def ask() -> str:
-        async with aiohttp.ClientSession(timeout=FOR_EVER) as session, session.get(f"{url.rstrip('/')}/healthz") as a:
-            await refuse(url, a)
+        async with aiohttp.ClientSession(timeout=FOR_EVER, headers=headers) as session:
+            async with session.get(f"{url.rstrip('/')}/healthz") as answer:
+                await refuse(url, answer)
+            # Who asks is judged before what is asked, so an import of nothing tells, and begins none.
+            async with session.post(
+                at(url, "/admin/import"), headers={"Content-Type": "application/x-ndjson"}
+            ) as answer:
+                if answer.status in _NOT_WELCOME:
+                    await refuse(url, answer)
         return ""
 
     await told(url, ask())

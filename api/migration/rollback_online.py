@@ -12,7 +12,7 @@ import aiohttp
 
 from api.migration.holdings import Holdings
 from api.migration.offline import Bars
-from api.migration.reaching import FOR_EVER, at, caught_up, check_reachable, refuse, told
+from api.migration.reaching import FOR_EVER, at, caught_up, check_welcome, refuse, told
 from api.migration.rollback import Plan, Rollback, finish, undo, withdraw_all
 from api.remote import bearer
 from api.settings import Settings
@@ -31,7 +31,7 @@ def roll_back_online(
         ServerUnreachable, ServerRefused: a second run goes on from there.
 
     """
-    asyncio.run(check_reachable(url))
+    asyncio.run(check_welcome(url, bearer(settings)))
     clock = SystemClock()
     with Holdings.of(settings.data_dir) as holdings:
         if not undo(plan, path, holdings, done, clock, force=force):

@@ -136,6 +136,22 @@ def test_a_url_where_no_server_answers_is_refused_and_leaves_nothing(tmp_path: P
     assert list(tmp_path.iterdir()) == [path]
 
 
+def test_who_may_not_import_is_refused_before_anything_is_made_or_restored(own_server: Server) -> None:
+    path = written(own_server.folder, record("run_" + "0" * 16))
+    told = {"v1-path": path, "data-dir": own_server.data_dir, "url": url_of(own_server)}
+    options = [word for name, value in told.items() for word in (f"--{name}", value)]
+    imported = runlog("migrate", *options, "--json").json
+    path.write_text("{}")
+    added = runlog("keys", "add", "line-1", "--role", "producer", "--data-dir", own_server.data_dir, "--json")
+    before = set(own_server.folder.iterdir())
+    for command in (["migrate"], ["rollback", "--yes", "--backup", imported["backup"]["path"]]):
+        ran = runlog(*command, *options, "--json", RUNLOG_API_KEY=added.json["key"])
+        assert (ran.code, ran.out) == (3, "")
+        assert "403" in ran.err
+    assert set(own_server.folder.iterdir()) == before
+    assert path.read_text() == "{}"
+
+
 def test_what_is_no_import_is_refused_in_the_usual_shape(own_server: Server) -> None:
     as_lines = {"Content-Type": "application/x-ndjson"}
     refused(own_server.post("/admin/import", b"{}\n"), 415, "UNSUPPORTED_MEDIA_TYPE")

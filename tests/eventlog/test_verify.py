@@ -19,6 +19,7 @@ from tests.eventlog.verified import (
     places,
     rewrite,
     segments,
+    three_segments,
 )
 
 
@@ -44,8 +45,9 @@ async def test_an_empty_log_is_good(tmp_path):
     assert judged(tmp_path).is_good
 
 
-async def test_every_flipped_byte_of_a_segment_is_found_in_its_own_event(made, monkeypatch):
+async def test_every_flipped_byte_of_a_segment_is_found_in_its_own_event(tmp_path, monkeypatch):
     monkeypatch.setattr(parts, "PART_BYTES", 700)
+    made = await three_segments(tmp_path, (1, 3, 2, 1), 1200)
     for seq, (path, offset, length) in enumerate(places(made)):
         content = path.read_bytes()
         for at in range(offset, offset + length):

@@ -15,13 +15,12 @@ from tests.eventlog.verified import (
     COUNT,
     NAMING,
     ORIGIN,
-    SIZES,
-    THREE_SEGMENTS,
     add,
     first_bad,
     judged,
     rewrite,
     segments,
+    three_segments,
 )
 
 
@@ -52,10 +51,7 @@ async def test_the_stored_bundles_tell_which_event_was_changed_together_with_its
 
 
 async def test_seals_and_segments_of_another_log_missing_seals_and_files_of_nobody_are_found(made, tmp_path):
-    other = tmp_path / "other"
-    async with opened(other, limits=THREE_SEGMENTS) as log:
-        for number, count in enumerate(SIZES):
-            await add(log, f"run_{number}", count)
+    other = await three_segments(tmp_path / "other")
     seals = [sorted((folder / "log" / "checkpoints").iterdir()) for folder in (made, other)]
     content = seals[0][0].read_bytes()
     seals[0][0].write_bytes(seals[1][0].read_bytes())

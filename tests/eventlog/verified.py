@@ -10,9 +10,9 @@ from eventlog.log import Log
 from eventlog.stretch import Naming
 from eventlog.verdict import Verdict
 from eventlog.verify import verify
+from tests.eventlog.logs import opened
 
 ORIGIN = Origin("press")
-THREE_SEGMENTS = Limits(segment_bytes_max=1800)
 SIZES = (1, 3, 1, 1, 2, 1, 2)
 COUNT = sum(SIZES)
 
@@ -28,6 +28,15 @@ NAMING = Naming(b'"type":"blob.v1"}', named)
 async def add(log: Log, stream: str, count: int = 1) -> None:
     drafts = [log.draft("t.v1", stream, {"n": n, "pad": "x" * 20}, ORIGIN) for n in range(count)]
     await log.append(drafts, Stream.ABSENT, ORIGIN)
+
+
+async def three_segments(folder: Path, sizes: tuple[int, ...] = SIZES, segment_bytes_max: int = 1800) -> Path:
+    """Make a log in *folder* of a batch for each of *sizes*, and stop it."""
+    async with opened(folder, limits=Limits(segment_bytes_max=segment_bytes_max)) as log:
+        for number, count in enumerate(sizes):
+            await add(log, f"run_{number}", count)
+    assert len(segments(folder)) == 3
+    return folder
 
 
 def segments(folder: Path) -> list[Path]:
