@@ -41,7 +41,7 @@ def asked(server: Keyed, method: str, path: str, headers: dict[str, str]) -> Ans
         ("GET", f"{BASE}/stats", (401, 403, 200, 200)),
         ("GET", f"{BASE}/admin/projections", (401, 403, 200, 200)),
         ("POST", f"{BASE}/admin/projections/stats/retry", (401, 403, 403, 202)),
-        ("POST", f"{BASE}/admin/runs/{fresh_id()}/withdraw", (401, 403, 403, 422)),
+        ("POST", f"{BASE}/admin/runs/run_0123456789ab/withdraw", (401, 403, 403, 422)),
         ("GET", "/readyz", (401, 403, 200, 200)),
         ("GET", "/metrics", (401, 403, 200, 200)),
         ("GET", "/healthz", (200, 200, 200, 200)),
