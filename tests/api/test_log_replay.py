@@ -21,7 +21,7 @@ def test_it_gives_at_every_event_what_the_server_gives_for_that_moment(own_serve
     ids = [first["run_id"], second["run_id"]]
     own_server.post(f"/runs/{ids[0]}/attach-advisory", {"advisory_id": "a"})
     own_server.post(f"/runs/{ids[1]}/explanation", {"status": "READY", "summary": "why"})
-    own_server.post(f"/admin/runs/{ids[0]}/withdraw", {"reason": "no"})
+    own_server.post(f"/admin/runs/{ids[0]}/withdraw", {"reason": "cut twice"})
     for seq in range(5):
         expected = []
         for run_id in ids:

@@ -25,9 +25,12 @@ LONG_S = 60
 expect.set_options(timeout=LONG_S * 1000)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    """Debian's Chromium."""
+    """Debian's Chromium.
+
+    Never longer than a module: while it is there the thread has an event loop that runs, and no other test may have one.
+    """
     if CHROMIUM is None:
         pytest.skip("chromium is not installed (on Debian: apt-get install chromium)")
     with sync_playwright() as playwright:
