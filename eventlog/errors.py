@@ -11,8 +11,8 @@ from typing import Any, ClassVar
 import attrs
 from attrs import frozen
 
-PASSING = (errno.EMFILE, errno.ENFILE, errno.ENOMEM)
-"""What the system says when it cannot open a file now: it passes, and says nothing of the file."""
+PASSING = (errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOSPC, errno.EDQUOT)
+"""What the system says when it cannot open (or unpack) a file now: it passes, and says nothing of the file."""
 
 
 class RunlogError(Exception):
@@ -56,7 +56,7 @@ class LogBusy(EventLogError):
 
 @frozen
 class OutOfHandles(EventLogError):
-    """The process may open no more files, or the system has no memory for it; it passes."""
+    """The process may open no more files, or the system has no memory or space for it; it passes."""
 
     code: ClassVar[str] = "LOG_BUSY"
     retry_after_s: int = 1
@@ -64,8 +64,9 @@ class OutOfHandles(EventLogError):
     @property
     def message(self) -> str:
         return (
-            "A file could not be opened, for too many are open; nothing of this request was written. "
-            f"Send it again after {self.retry_after_s} s; the operator can allow the server more open files."
+            "A file could not be opened, for too many are open, or the disk has no space to unpack one; nothing of this "
+            f"request was written. Send it again after {self.retry_after_s} s; the operator can allow the server more "
+            "open files, or make space."
         )
 
 

@@ -137,7 +137,7 @@ def _without_empty(disk: Disk, segments: list[int], end: End) -> list[int]:
     if segments and end.offset == 0 and end.segment == segments[-1]:
         disk.remove(segment_path(segments[-1]))
         disk.sync_folder(SEGMENTS)
-        return segments[:-1]
+        return segment_numbers(disk.names(SEGMENTS))  # which refuses if the newest is now one that is kept packed
     return segments
 
 

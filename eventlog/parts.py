@@ -9,7 +9,6 @@ from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from contextlib import closing
-from functools import partial
 from pathlib import Path
 
 from attrs import frozen
@@ -52,18 +51,22 @@ def read_parts(
     root: Path, segments: Sequence[tuple[int, int]], naming: Naming | None, source: bytes
 ) -> Iterator[tuple[Part, list[Stretch | Bad]]]:
     """Yield each part with what it holds, in order; *source* is what each event is to have (see `is_of_source`)."""
-    read = partial(read_part, root, naming=naming, source=source)
     processes = processes_for(sum(size for _, size in segments))
     if processes == 1:
-        for part in parts_of(segments):
-            yield part, read(part)
+        with closing(PosixDisk(root)) as disk:
+            for part in parts_of(segments):
+                yield part, _found(part, _piece(disk, part), naming, source)
         return
     # Spawned: a fork would take the progress bar's thread along.
-    with ProcessPoolExecutor(processes, multiprocessing.get_context("spawn")) as pool:
+    spawning = multiprocessing.get_context("spawn")
+    with closing(PosixDisk(root)) as disk, ProcessPoolExecutor(processes, spawning) as pool:
         waiting: deque[tuple[Part, Future[list[Stretch | Bad]]]] = deque()
         try:
             for part in parts_of(segments):
-                waiting.append((part, pool.submit(read, part)))
+                # What is kept packed is unpacked once, here, and not by each process anew.
+                is_packed = disk.stored(segment_path(part.segment)) != segment_path(part.segment)
+                piece = _piece(disk, part) if is_packed else None
+                waiting.append((part, pool.submit(read_part, root, part, piece, naming, source)))
                 if len(waiting) > 2 * processes:
                     done, future = waiting.popleft()
                     yield done, future.result()
@@ -74,18 +77,39 @@ def read_parts(
             pool.shutdown(cancel_futures=True)
 
 
-def read_part(root: Path, part: Part, naming: Naming | None, source: bytes) -> list[Stretch | Bad]:
-    """Return what the lines are that begin in *part*."""
+@frozen
+class _Piece:
+    """The bytes of a segment from *start* on that a part's lines are in; the first line that begins in it is at *skip*."""
+
+    start: int
+    skip: int
+    data: bytes
+
+
+def read_part(
+    root: Path, part: Part, piece: _Piece | None, naming: Naming | None, source: bytes
+) -> list[Stretch | Bad]:
+    """Return what the lines are that begin in *part*, from *piece* if that was read already."""
+    if piece is None:
+        with closing(PosixDisk(root)) as disk:
+            piece = _piece(disk, part)
+    return _found(part, piece, naming, source)
+
+
+def _found(part: Part, piece: _Piece, naming: Naming | None, source: bytes) -> list[Stretch | Bad]:
+    day = segment_name(part.segment)[:10].encode()
+    return list(stretches(piece.data, piece.skip, piece.start, part.end, day, naming, source))
+
+
+def _piece(disk: PosixDisk, part: Part) -> _Piece:
     path = segment_path(part.segment)
     # With the byte before, which tells whether a line begins here; and with what the last line may need: once, uncut.
     start = max(0, part.start - 1)
-    with closing(PosixDisk(root)) as disk:
-        data = disk.read(path, start, min(part.end + _BEYOND_BYTES, part.size) - start)
-        skip = data.find(b"\n") + 1 or len(data) if part.start else 0
-        if start + len(data) < part.size and data.find(b"\n", part.end - 1 - start) < 0:
-            data += _rest_of_line(disk, path, start + len(data), part.size)
-    day = segment_name(part.segment)[:10].encode()
-    return list(stretches(data, skip, start, part.end, day, naming, source))
+    data = disk.read(path, start, min(part.end + _BEYOND_BYTES, part.size) - start)
+    skip = data.find(b"\n") + 1 or len(data) if part.start else 0
+    if start + len(data) < part.size and data.find(b"\n", part.end - 1 - start) < 0:
+        data += _rest_of_line(disk, path, start + len(data), part.size)
+    return _Piece(start, skip, data)
 
 
 def _rest_of_line(disk: PosixDisk, path: str, offset: int, size: int) -> bytes:

@@ -3,20 +3,28 @@
 A `write` is one pwrite and a `sync` one fdatasync, unless the system writes less than
 it was given; nothing is buffered here. No file is closed under a call that is using it,
 and none is read or written after it was removed or replaced. Every verb may be called from any thread.
+A finished segment that is kept packed is read as if it lay there plain, and never written to.
 """
 
 import errno
+import io
 import os
 import stat
 import threading
 from collections.abc import Callable
 from itertools import count
 from pathlib import Path
+from typing import TYPE_CHECKING, BinaryIO
 
 from eventlog.disk import Disk
+from eventlog.packed import PACKED, Packed, PackedFiles, shown
 
 WRITTEN_FILES_MAX = 8
 READ_FILES_MAX = 32
+_OPEN_BUFFER_BYTES = 1 << 20
+
+if TYPE_CHECKING:
+    from _typeshed import WriteableBuffer
 
 
 class PosixDisk(Disk):
@@ -26,6 +34,7 @@ class PosixDisk(Disk):
         self._root = os.fspath(root)
         self._written = _OpenFiles(WRITTEN_FILES_MAX, self._open_to_write)
         self._read = _OpenFiles(READ_FILES_MAX, lambda path: os.open(self._full(path), os.O_RDONLY))
+        self._packed = PackedFiles()
 
     def make_folder(self, folder: str, *, private: bool = False) -> None:
         """Make *folder*, and the root and all between if need be; FileExistsError if a file is in the way."""
@@ -41,7 +50,7 @@ class PosixDisk(Disk):
     def names(self, folder: str) -> list[str]:
         """Return the names of the files and folders in *folder*; NotADirectoryError if it is a file."""
         try:
-            return sorted(os.listdir(self._full(folder)))
+            return shown(sorted(os.listdir(self._full(folder))))
         except FileNotFoundError:
             return []
 
@@ -50,14 +59,20 @@ class PosixDisk(Disk):
         try:
             found = os.stat(self._full(path))
         except FileNotFoundError:
-            return None
+            packed = self._packed_of(path)
+            return packed.size if packed else None
         if stat.S_ISDIR(found.st_mode):
             raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), path)
         return found.st_size
 
     def read(self, path: str, offset: int, length: int) -> bytes:
         """Return up to *length* bytes from *offset*, in about 2 µs if the file was read not long ago."""
-        file = self._read.get(path)
+        try:
+            file = self._read.get(path)
+        except FileNotFoundError:
+            if packed := self._packed_of(path):
+                return packed.read(offset, length)
+            raise
         data = os.pread(file.fd, length, offset)
         while len(data) < length:
             # A signal, or a read above 2 GiB, may cut a pread short; only an empty one means the end.
@@ -66,6 +81,23 @@ class PosixDisk(Disk):
                 break
             data += more
         return data
+
+    def open(self, path: str) -> BinaryIO:
+        """Return a file object that reads *path* as `read` does, from its beginning; FileNotFoundError if it is not there."""
+        self.read(path, 0, 1)
+        return io.BufferedReader(_Reading(self, path), _OPEN_BUFFER_BYTES)
+
+    def stored(self, path: str) -> str:
+        """Return where the bytes of *path* lie: there, or in the packed file beside it."""
+        full = self._full(path)
+        return path + PACKED if not os.path.exists(full) and os.path.exists(full + PACKED) else path
+
+    def fault_of_packed(self, path: str) -> tuple[str, int] | None:
+        """Return why *path*, if it is kept packed, cannot be unpacked whole, and up to which byte; None if it can, or is plain."""
+        if self.stored(path) == path:
+            return None
+        packed = self._packed_of(path)
+        return packed.fault if packed else None
 
     def create(self, path: str, *, private: bool = False) -> None:
         """Make an empty file (0644 or 0600, less the umask); FileNotFoundError if its folder is not there."""
@@ -97,7 +129,7 @@ class PosixDisk(Disk):
 
     def make_readonly(self, path: str) -> None:
         """Set the mode 0444 and close the file for writing; what is not synced stays so."""
-        os.chmod(self._full(path), 0o444)
+        os.chmod(self._full(self.stored(path)), 0o444)
         self._written.let_go(path)
 
     def replace(self, source: str, target: str) -> None:
@@ -126,6 +158,15 @@ class PosixDisk(Disk):
         """Close every file; a verb called later opens what it needs again."""
         self._written.let_go_of_all()
         self._read.let_go_of_all()
+        self._packed.let_go_of_all()
+
+    def _packed_of(self, path: str) -> Packed | None:
+        if not path.endswith(".jsonl"):
+            return None  # most that is looked for and not there: no second look
+        try:
+            return self._packed.get(self._full(path))
+        except FileNotFoundError:
+            return None
 
     def _full(self, path: str) -> str:
         return f"{self._root}/{path}"
@@ -134,6 +175,13 @@ class PosixDisk(Disk):
         full = self._full(path)
         try:
             return os.open(full, os.O_WRONLY)
+        except FileNotFoundError:
+            if self.stored(path) == path:
+                raise
+            what = (
+                f"it is kept packed; run `zstd -d --rm {os.path.basename(path)}{PACKED}` in its folder, then try again"
+            )
+            raise OSError(errno.EROFS, what, path) from None
         except PermissionError:
             mode = stat.S_IMODE(os.stat(full).st_mode)
         # The owner of a read-only file: a crash before the last line leaves it 0644, which loses nothing.
@@ -142,6 +190,23 @@ class PosixDisk(Disk):
             return os.open(full, os.O_WRONLY)
         finally:
             os.chmod(full, mode)
+
+
+class _Reading(io.RawIOBase):
+    """A file of a disk, read from its beginning to its end."""
+
+    def __init__(self, disk: Disk, path: str) -> None:
+        self._disk, self._path, self._at = disk, path, 0
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: "WriteableBuffer", /) -> int:
+        view = memoryview(buffer)
+        data = self._disk.read(self._path, self._at, len(view))
+        view[: len(data)] = data
+        self._at += len(data)
+        return len(data)
 
 
 class _OpenFile:

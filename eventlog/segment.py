@@ -38,13 +38,13 @@ def segment_number(name: str) -> int | None:
 
 @frozen
 class SegmentCompressed(LogDamaged):
-    """A segment is there only compressed, so that its events cannot be found by their offsets."""
+    """The newest segment is there only compressed, and it is the one that is written to."""
 
     @property
     def message(self) -> str:
         return (
-            f"The log cannot be read: segment {self.segment} is there only as {self.segment}.zst. Nothing was changed. Run "
-            f"`zstd -d --rm {self.segment}.zst` in {SEGMENTS}, then try again."
+            f"The log cannot be read: its newest segment {self.segment} is there only as {self.segment}.zst, and only "
+            f"finished ones may be. Nothing was changed. Run `zstd -d --rm {self.segment}.zst` in {SEGMENTS}, then try again."
         )
 
 
@@ -52,7 +52,7 @@ def segment_numbers(names: list[str]) -> list[int]:
     """Return the numbers of those *names* that are segments, in log order.
 
     Raises:
-        SegmentCompressed: one is there only compressed; left out it would look like lost events.
+        SegmentCompressed: one is shown only compressed, so it is the newest; left out it would look like lost events.
 
     """
     numbers = sorted(number for name in names if (number := segment_number(name)) is not None)

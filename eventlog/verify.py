@@ -14,7 +14,6 @@ from pathlib import Path
 from attrs import define, field
 
 from eventlog.blobs import blob_path, holds
-from eventlog.disk import Disk
 from eventlog.errors import LogCorrupt, LogDamaged
 from eventlog.joining import Joining, Judge
 from eventlog.locate import Finder
@@ -65,7 +64,7 @@ class _Verification:
     _data_dir: Path
     _attachments_dir: Path | None
     _naming: Naming | None
-    _disk: Disk
+    _disk: PosixDisk
     _key: Verifier | None
     _on_progress: Progress
     verdict: Verdict = field(factory=Verdict)
@@ -185,6 +184,7 @@ class _Verification:
         for segment, size in sizes:
             if not size and segment != self._segments[-1]:
                 self.verdict.add(Fault("it has no events", segment_path(segment), 0, None))
+                self._check_packed(segment, size)
         for part, found in read_parts(self._data_dir, sizes, self._naming, source):
             if at not in (None, part.segment):
                 self._end_segment(at or 0)
@@ -194,10 +194,19 @@ class _Verification:
                     self._joining.bad(part.segment, one)
                 else:
                     self._take(part.segment, one)
+            if part.end == part.size:
+                self._check_packed(part.segment, part.size)
             done += part.end - part.start
             self._on_progress(done)
         if at is not None and at != self._segments[-1]:
             self._end_segment(at)
+
+    def _check_packed(self, segment: int, size: int) -> None:
+        """Judge, when all of a segment was read, whether it could be unpacked to its end if it is kept packed."""
+        path = segment_path(segment)
+        if found := self._disk.fault_of_packed(path):
+            what, end = found
+            self.verdict.add(Fault(what, self._disk.stored(path), end, self._joining.next_seq if end < size else None))
 
     def _take(self, segment: int, stretch: Stretch) -> None:
         if self._is_live and self._signed and self._joining.next_seq >= self._signed.size and self._is_above(stretch):

@@ -192,9 +192,10 @@ class _Backup:
         target = self._folder / STAGE / file.path
         if file.data is not None:
             return FileEntry(len(file.data), 0, written(file.data, target, file.mode))
-        with (self._settings.data_dir / file.path).open("rb") as source:
-            found = os.fstat(source.fileno())
-            length = found.st_size if file.length is None else file.length
+        # Read through the disk: the last segment is plain in a backup, also where it is finished by now, and packed.
+        with self._disk.open(file.path) as source:
+            found = os.stat(self._settings.data_dir / self._disk.stored(file.path))
+            length = (self._disk.size(file.path) or 0) if file.length is None else file.length
             kept = self._before.files.get(file.path) if self._before else None
             if kept is not None and (kept.size, kept.mtime_ns) == (length, found.st_mtime_ns) and self._has(file, kept):
                 done.kept_files += 1

@@ -15,12 +15,12 @@ from attrs import frozen
 from api.backup.copying import PRIVATE, READ_ONLY
 from api.migration.import_record import IMPORTS
 from eventlog.archive import Archive
-from eventlog.disk import Disk
 from eventlog.frame import FRAME_START
 from eventlog.locate import Finder
 from eventlog.opening import LOG_JSON, SECRETS
+from eventlog.posix import PosixDisk
 from eventlog.seals import CHECKPOINT, seal_path, sealed_segments
-from eventlog.segment import SEGMENTS, segment_number, segment_numbers, segment_path
+from eventlog.segment import SEGMENTS, segment_numbers, segment_path
 from eventlog.whole import DRAFT
 
 FOLDERS = 256
@@ -41,7 +41,7 @@ class Wanted:
     data: bytes | None = None
 
 
-def wanted(data_dir: Path, disk: Disk, archive: Archive, *, with_secrets: bool) -> Iterator[Wanted]:
+def wanted(data_dir: Path, disk: PosixDisk, archive: Archive, *, with_secrets: bool) -> Iterator[Wanted]:
     """Yield every file that belongs into a backup of *archive*, but the attachments.
 
     Raises:
@@ -60,21 +60,20 @@ def wanted(data_dir: Path, disk: Disk, archive: Archive, *, with_secrets: bool) 
         yield Wanted(SETTINGS)
 
 
-def _segments(disk: Disk, size: int) -> Iterator[Wanted]:
+def _segments(disk: PosixDisk, size: int) -> Iterator[Wanted]:
     if not size:
         return
     end = Finder(disk).place(size - 1)
-    for name in disk.names(SEGMENTS):
-        number = segment_number(name.removesuffix(".zst"))  # a sealed one may be kept packed
-        if number is not None and number < end.segment:
-            yield Wanted(f"{SEGMENTS}/{name}", mode=READ_ONLY)
+    for number in segment_numbers(disk.names(SEGMENTS)):
+        if number < end.segment:
+            yield Wanted(disk.stored(segment_path(number)), mode=READ_ONLY)  # what is kept packed stays so
     yield Wanted(segment_path(end.segment), end.offset + end.length)
     for number in sealed_segments(disk):
         if number < end.segment:
             yield Wanted(seal_path(number))
 
 
-def end_of_frames(disk: Disk) -> int:
+def end_of_frames(disk: PosixDisk) -> int:
     """Return how many events the log's whole lines end at; beside a writer the last ones may not be acknowledged yet."""
     for number in reversed(segment_numbers(disk.names(SEGMENTS))):
         size, length = disk.size(segment_path(number)) or 0, 0

@@ -67,10 +67,10 @@ def _replay(data_dir: Path, until: "Until", run_id: str | None) -> int:
     from api.cli.progress import bar
     from api.migration.folding import folded_view
     from api.migration.holdings import Holdings
+    from eventlog.verify import segment_bytes
     from projections.run.errors import RunNotFound
 
-    size = sum(path.stat().st_size for path in (data_dir / "log" / "segments").glob("*.jsonl"))
-    with bar("Reading", size, "bytes") as on_bytes:
+    with bar("Reading", segment_bytes(data_dir), "bytes") as on_bytes:
         holdings = Holdings.of(data_dir, until, on_bytes)
     with holdings:
         holdings.check_whole()

@@ -94,10 +94,9 @@ def held_by(settings: Settings) -> "Holdings":
     """Return what the log holds, read without a lock; close it when done."""
     from api.cli.progress import bar
     from api.migration.holdings import Holdings
+    from eventlog.verify import segment_bytes
 
-    folder = settings.data_dir / "log" / "segments"
-    size = sum(path.stat().st_size for path in folder.glob("*.jsonl"))
-    with bar("Reading the log", size, "bytes") as on_bytes:
+    with bar("Reading the log", segment_bytes(settings.data_dir), "bytes") as on_bytes:
         return Holdings.of(settings.data_dir, on_bytes=on_bytes)
 
 

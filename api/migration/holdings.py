@@ -7,7 +7,6 @@ What is noted lies in a temporary database without a name, so memory stays bound
 import json
 import sqlite3
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import closing
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -255,7 +254,7 @@ class Holdings:
         done = next_seq = 0
         for number in segment_numbers(self._disk.names(SEGMENTS)):
             offset = 0
-            with closing((self._data_dir / segment_path(number)).open("rb")) as file:
+            with self._disk.open(segment_path(number)) as file:
                 for line in file:
                     if line.endswith(b"\n"):
                         try:

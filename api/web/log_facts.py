@@ -33,6 +33,7 @@ class LogFacts:
 
     segments: int
     bytes: int
+    """Of all segments, of one that is kept packed what is inside."""
     checkpoint_at: str | None
     seals: tuple[Seal, ...]
     """Newest first."""

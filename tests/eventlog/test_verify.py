@@ -2,12 +2,8 @@
 
 import json
 
-import pytest
-
 from eventlog import parts
-from eventlog.errors import LogDamaged
 from eventlog.frame import encode
-from eventlog.log import Log
 from eventlog.signing import Signer, Verifier
 from eventlog.verdict import Fault, Verdict
 from eventlog.verify import segment_bytes, verify
@@ -142,19 +138,6 @@ def test_an_event_that_is_bad_in_two_ways_counts_once_and_what_lies_elsewhere_co
     for offset, seq in ((100, 3), (100, 3), (120, 3), (200, 4), (None, None), (None, None)):
         verdict.add(Fault("bad", "log/x", offset, seq))
     assert (verdict.bad, len(verdict.faults), "_bad_events" in verdict.as_json()) == (5, 6, False)
-
-
-async def test_a_segment_that_is_there_only_compressed_is_refused_with_what_unpacks_it(made):
-    path = segments(made)[0]
-    packed = path.with_name(f"{path.name}.zst")
-    path.rename(packed)
-    for read in (judged, Log.open):
-        with pytest.raises(LogDamaged, match=f"`zstd -d --rm {packed.name}` in log/segments"):
-            read(made)
-    path.write_bytes(packed.read_bytes())
-    assert first_bad(made)[0] == f"log/segments/{packed.name}"
-    packed.unlink()
-    assert judged(made).is_good
 
 
 async def test_a_segment_under_the_name_of_another_day_is_found(made):
