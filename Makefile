@@ -3,7 +3,8 @@
 
 PYTHON ?= python3
 ARGS ?=
-JOBS ?= auto
+# One more than there are cores: many tests wait for a server.
+JOBS ?= $(shell echo $$(( $$(getconf _NPROCESSORS_ONLN 2>/dev/null || echo 2) + 1 )))
 
 VENV := .venv
 BROWSER := chromium fonts-liberation fonts-dejavu-core
@@ -13,7 +14,7 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-war
 .DEFAULT_GOAL := run
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
-.PHONY: run test fuzz soak check bench strace chromium clean
+.PHONY: run test coverage fuzz soak check bench strace chromium clean
 
 run: $(VENV)/.installed-run
 	exec $(BIN)/runlog serve --data-dir var $(ARGS)
@@ -21,6 +22,10 @@ run: $(VENV)/.installed-run
 # By file, so that the tests of one file share their server.
 test: $(VENV)/.installed-test strace chromium
 	$(BIN)/python -m pytest -q -ra -n $(JOBS) --maxprocesses 4 --dist loadfile --cov --cov-branch --cov-report=term $(ARGS)
+
+# What the servers and commands run that the tests start counts too; slower.
+coverage: $(VENV)/.installed-test strace chromium
+	$(BIN)/python -m pytest -q -ra -n $(JOBS) --maxprocesses 4 --dist loadfile --cov --cov-branch --cov-config=.ci/coverage.toml --cov-report=term $(ARGS)
 
 # The server against its own OpenAPI document and against bare bytes, with many more requests than `make test`: minutes.
 fuzz: $(VENV)/.installed-test
