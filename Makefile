@@ -33,7 +33,7 @@ fuzz: $(VENV)/.installed-test
 
 # The whole of what `make test` samples: hours. docs/faults.md tells of what.
 soak: $(VENV)/.installed-test strace
-	SOAK=1 $(BIN)/python -m pytest -q -ra -n $(JOBS) --maxprocesses 4 tests/eventlog/test_crash_words.py tests/faults tests/model $(ARGS)
+	SOAK=1 $(BIN)/python -m pytest -q -ra -n $(JOBS) --maxprocesses 4 tests/eventlog/test_crash.py tests/eventlog/test_crash_words.py tests/faults tests/model $(ARGS)
 
 check: $(VENV)/.installed-dev
 	$(BIN)/python -m ruff format --check .

@@ -8,6 +8,7 @@ import asyncio
 import errno
 import hashlib
 import json
+import os
 import shutil
 import sqlite3
 from contextlib import closing
@@ -27,6 +28,8 @@ from eventlog.memory import MemoryDisk
 ORIGIN = Origin("press")
 LIMITS = Limits(segment_bytes_max=2000, checkpoint_interval_ms=0)
 WRITTEN_AHEAD = evolve(LIMITS, ahead_bytes=1100, ahead_after_batches=1)
+STATES = 32 if "SOAK" in os.environ else 12
+"""How many of the states that a power loss may leave at one moment are opened."""
 SIZES = (1, 3, 2, 1, 2, 1)
 TOGETHER = ((0,), (1,), (2,), (3, 4), (5,))
 """Which appends are sent at once."""
@@ -59,7 +62,7 @@ class Workload:
 
     folder: Path
     disk: MemoryDisk = field(factory=MemoryDisk)
-    states_max: int = 32
+    states_max: int = STATES
     limits: Limits = LIMITS
     clock: Ticking = field(factory=Ticking)
     sent: set[str] = field(factory=set)
