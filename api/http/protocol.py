@@ -68,6 +68,11 @@ class Connection(RequestHandler):
         return waiter is not None and not waiter.done()
 
     @property
+    def is_over(self) -> bool:
+        """Whether its client left, and no request of it is worked on any more."""
+        return self.transport is None and self._current_request is None
+
+    @property
     def idle_since(self) -> float:
         """When it answered last, or was made; of an idle one."""
         return max(self._made_at, self._next_keepalive_close_time - KEEPALIVE_S)
@@ -126,7 +131,7 @@ class BoundedServer(web.Server):
         return Connection(self, loop=self._loop, **self._kwargs)
 
     def connection_made(self, handler: RequestHandler, transport: asyncio.Transport) -> None:
-        if len(self._connections) >= self._connections_max:
+        if len(self._connections) >= self._connections_max and self._are_too_many():
             idle = (one for one in self._connections if isinstance(one, Connection) and one.is_idle)
             oldest = min(idle, key=lambda one: one.idle_since, default=None)
             if oldest is None:
@@ -135,6 +140,11 @@ class BoundedServer(web.Server):
                 oldest.force_close()
                 self._connections.pop(oldest, None)
         super().connection_made(handler, transport)
+
+    def _are_too_many(self) -> bool:
+        """Tell without those whose clients left: they stay here until their tasks have ended, and take nobody's place."""
+        there = sum(not (isinstance(one, Connection) and one.is_over) for one in self._connections)
+        return there >= self._connections_max
 
     async def shutdown(self, timeout: float | None = None) -> None:  # noqa: ASYNC109 (aiohttp's own signature)
         self._sweeping.cancel()

@@ -154,6 +154,18 @@ def test_a_new_connection_takes_the_place_of_the_one_that_is_idle_for_longest(bo
         assert all(alive(connection) for connection in [newest, connections[0], *connections[2:]])
 
 
+def test_connections_whose_clients_left_take_nobodys_place(bounded: Keyed):
+    """They end a little later than they are closed: one that comes just then was once refused."""
+    bounded.hang_up()
+    for _ in range(30):
+        with contextlib.ExitStack() as stack:
+            for _ in range(8):
+                stack.enter_context(connected(bounded))
+        with socket.create_connection(("127.0.0.1", bounded.port), 30) as newest:
+            newest.sendall(HEAD + b"\r\n")
+            assert newest.recv(9) == b"HTTP/1.1 "  # a refused one gets nothing
+
+
 @pytest.mark.parametrize("is_first", [True, False])
 def test_a_head_that_stops_coming_is_ended(bounded: Keyed, is_first: bool):
     if is_first:
