@@ -148,7 +148,7 @@ class _Backup:
             gone = self._before.files.keys() - done.manifest.files.keys() if self._before else ()
             place(self._folder, gone)
             check(self._folder, done.manifest, self._bars, _KEPT)
-        except BaseException:
+        except BaseException:  # whatever ends it, Ctrl-C too: the good backup that was there must stay
             with suppress(OSError):  # where the disk does not let it, the next one begins with it
                 roll_back(self._folder)
             raise

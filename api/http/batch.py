@@ -13,7 +13,7 @@ from typing import Any
 
 import orjson
 from aiohttp import web
-from attrs import evolve, frozen
+from attrs import frozen
 
 from api.access.roles import BASE
 from api.errors import BadRequest, BatchTooLong, BodyTooLarge, Internal, RequestTimeout
@@ -25,9 +25,9 @@ from api.http.inputs import (
     check_type,
     key_faults,
     next_chunk,
-    origin_of,
     params,
     refuse,
+    sender_of,
 )
 from api.http.lines import Lines
 from api.http.problems import STATUSES, logger, told
@@ -71,9 +71,10 @@ async def create_batch(request: web.Request) -> web.StreamResponse:
     check_type(request, NDJSON)
     faults: list[Fault] = []
     params(request, faults=faults)
-    refuse(faults + key_faults(request.headers.get("Idempotency-Key")))
+    key = request.headers.get("Idempotency-Key")
+    refuse(faults + key_faults(key))
     request[OWN_BOUND] = True
-    batch = _Batch(request, service, await origin_of(request, {}, None))
+    batch = _Batch(request, service, sender_of(request), key)
     response = web.StreamResponse(headers={"Content-Type": NDJSON})
     await response.prepare(request)
     with Unread(request.app[UNREAD], batch.hang_up) as unread, suppress(ConnectionError):  # the client may leave
@@ -84,11 +85,10 @@ async def create_batch(request: web.Request) -> web.StreamResponse:
 class _Batch:
     """One request: reads, settles and sends until all three are done."""
 
-    def __init__(self, request: web.Request, service: Service, sender: Origin) -> None:
-        """*sender* is who sent the lines, and what the request carried."""
+    def __init__(self, request: web.Request, service: Service, sender: Origin, key: str | None) -> None:
+        """*sender* is who sent the lines, *key* the request's own Idempotency-Key."""
         self._request, self._service, self._settings = request, service, service.settings
-        self._sender = evolve(sender, idempotency=None)
-        self._key = sender.idempotency.key if sender.idempotency else None
+        self._sender, self._key = sender, key
         self._portions: asyncio.Queue[Portion | None] = asyncio.Queue(_PORTIONS_MAX)
         self._number = 0
         """Of the last line, from 1; blank ones do not count."""

@@ -14,7 +14,6 @@ from typing import Any
 import attrs
 import orjson
 from aiohttp import web
-from attrs import evolve
 
 from api.errors import BodyTooLarge
 from api.http.accept import NDJSON
@@ -25,10 +24,11 @@ from api.http.inputs import (
     REQUEST_ID,
     SERVICE,
     check_type,
+    key_faults,
     next_chunk,
-    origin_of,
     params,
     refuse,
+    sender_of,
 )
 from api.http.lines import Lines
 from api.http.problems import STATUSES, logger, told
@@ -135,7 +135,8 @@ class _Importing:
         service = request.app[SERVICE]
         head = await lines.next()
         given = _head_of(head)
-        origin = evolve(await origin_of(request, {}, head), idempotency=None)
+        refuse(key_faults(request.headers.get("Idempotency-Key")))
+        origin = sender_of(request)
         data_dir = service.settings.data_dir
         record = await asyncio.to_thread(
             begun, data_dir, SystemClock(), given["v1_path"], given["v1_sha256"], given.get("backup")

@@ -8,6 +8,7 @@ from typing import Any
 from urllib.parse import parse_qsl, unquote
 
 from aiohttp import web
+from attrs import evolve
 
 from api.errors import BodyTooLarge, RequestTimeout, UnsupportedMediaType
 from api.http.accept import JSON
@@ -195,22 +196,19 @@ def key_faults(key: str | None) -> list[Fault]:
     return [Fault("Idempotency-Key", "must be 1 to 255 printable ASCII characters")]
 
 
-async def origin_of(request: web.BaseRequest, query: dict[str, str], body: Any, *, is_large: bool = False) -> Origin:
-    """Return who sent the request and what it carried; *body* is what stands for it in the request's hash.
-
-    Raises:
-        InvalidCommand: the Idempotency-Key is not 1 to 255 printable ASCII characters.
-
-    """
-    headers = request.headers
-    traceparent = headers.get("traceparent")
+def sender_of(request: web.BaseRequest) -> Origin:
+    """Return who sent the request and what it carried, but for its Idempotency-Key."""
+    traceparent = request.headers.get("traceparent")
     if traceparent is not None and not _TRACEPARENT.fullmatch(traceparent):
         traceparent = None  # as its specification says: one that cannot be read is as if it were not there
-    idempotency = None
-    key = headers.get("Idempotency-Key")
-    if key is not None:
-        refuse(key_faults(key))
-        asked = {"method": request.method, "path": unquote(request.rel_url.raw_path), "query": query, "body": body}
-        digest = await asyncio.to_thread(sha256_json, asked) if is_large else sha256_json(asked)
-        idempotency = IdempotencyKey(key, digest)
-    return Origin(actor_of(request), _carried_request_id(request), traceparent, idempotency)
+    return Origin(actor_of(request), _carried_request_id(request), traceparent)
+
+
+async def origin_of(request: web.BaseRequest, query: dict[str, str], body: Any, *, is_large: bool = False) -> Origin:
+    """Return `sender_of` with the Idempotency-Key, which was checked; *body* is what stands for it in the request's hash."""
+    sender, key = sender_of(request), request.headers.get("Idempotency-Key")
+    if key is None:
+        return sender
+    asked = {"method": request.method, "path": unquote(request.rel_url.raw_path), "query": query, "body": body}
+    digest = await asyncio.to_thread(sha256_json, asked) if is_large else sha256_json(asked)
+    return evolve(sender, idempotency=IdempotencyKey(key, digest))
