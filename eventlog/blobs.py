@@ -76,8 +76,8 @@ class Blobs:
         self._root = root
         self._tmp = root / "tmp"
         self._synced: set[Path] = set()
-        self._tmp.mkdir(parents=True, exist_ok=True)
-        sync_folder(root.parent)
+        root.parent.mkdir(parents=True, exist_ok=True)
+        self._make_root()
         for stray in self._tmp.glob("*.tmp"):
             stray.unlink(missing_ok=True)
 
@@ -113,6 +113,7 @@ class Blobs:
         tmp = self._new_tmp()
         try:
             with _told_as_ours():
+                await asyncio.to_thread(self._remake_root)
                 blob = await _received(tmp, chunks, bytes_max)
                 if expected_sha256 not in (None, blob.sha256):
                     raise BlobMismatch(str(expected_sha256), blob.sha256)
@@ -136,6 +137,7 @@ class Blobs:
         tmp = self._new_tmp()
         try:
             with _told_as_ours():
+                self._remake_root()
                 tmp.write_bytes(content)
                 self._keep(tmp, blob)
         finally:
@@ -144,6 +146,17 @@ class Blobs:
 
     def _new_tmp(self) -> Path:
         return self._tmp / f"{secrets.token_hex(16)}.tmp"
+
+    def _make_root(self) -> None:
+        self._root.mkdir(exist_ok=True)
+        sync_folder(self._root.parent)
+        self._tmp.mkdir(exist_ok=True)  # last: where it stands, the root's own name is durable
+
+    def _remake_root(self) -> None:
+        """Make the root and `tmp/` again if somebody removed them, but nothing above them: a data directory stays gone."""
+        if not self._tmp.is_dir():
+            self._make_root()
+            logger.warning("attachment.folder_remade", folder=str(self._tmp))
 
     def _keep(self, tmp: Path, blob: StoredBlob) -> None:
         """Give *tmp* its name, unless the right bytes have it already; either way it is durable then."""
@@ -158,14 +171,24 @@ class Blobs:
         finally:
             os.close(fd)
         if tmp != target:
+            self._move_folder_aside(target)
             os.replace(tmp, target)
         # Also for a blob that was there: a crash may have come between its rename and this.
         sync_folder(target.parent)
 
+    def _move_folder_aside(self, target: Path) -> None:
+        """Move a folder that has the blob's name under `tmp/`, with all that is in it."""
+        if target.is_dir() and not target.is_symlink():
+            aside = self._tmp / f"{target.name}.{secrets.token_hex(4)}"
+            os.rename(target, aside)
+            logger.warning("attachment.moved_aside", found=str(target), moved_to=str(aside))
+
     def _make_folders(self, folder: Path) -> None:
-        """Make *folder* (`ab/cd`); its own name and its parent's are synced once for each start of the program."""
-        if folder in self._synced:
+        """Make *folder* (`ab/cd`); its own name and its parent's are synced once for each time that it is made, or found at first."""
+        # Looked for first: who finds it while another thread makes it anew no longer finds it among the synced ones.
+        if folder.is_dir() and folder in self._synced:
             return
+        self._synced.discard(folder)
         folder.mkdir(parents=True, exist_ok=True)
         sync_folder(folder.parent)
         sync_folder(self._root)

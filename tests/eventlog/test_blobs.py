@@ -3,6 +3,7 @@
 import asyncio
 import errno
 import os
+import shutil
 import stat
 import tracemalloc
 from collections.abc import AsyncIterator
@@ -16,6 +17,7 @@ from eventlog.errors import LogFull
 
 CONTENT = b"G21\nG0 X0 Y0\n"
 DIGEST = sha256(CONTENT).hexdigest()
+STORED = StoredBlob(DIGEST, len(CONTENT))
 MANY = 1 << 20
 
 
@@ -229,6 +231,42 @@ async def test_a_folder_in_the_place_of_a_blob_is_no_blob(blobs):
     blobs.path(DIGEST).mkdir(parents=True)
     assert blobs.size(DIGEST) is None
     assert not await blobs.verify(DIGEST, len(CONTENT))
+
+
+@pytest.mark.parametrize("gone", [".", "tmp", DIGEST[:2], f"{DIGEST[:2]}/{DIGEST[2:4]}"])
+@pytest.mark.parametrize("is_stream", [True, False])
+async def test_a_folder_that_somebody_removed_is_made_again_and_synced_with_its_parents(
+    blobs, root, synced, gone, is_stream
+):
+    await blobs.put_bytes(CONTENT)
+    shutil.rmtree(root / gone)
+    synced.clear()
+    assert (await blobs.put(pieces(CONTENT), bytes_max=MANY) if is_stream else await blobs.put_bytes(CONTENT)) == STORED
+    assert await blobs.verify(DIGEST, len(CONTENT))
+    calls = ["sync the bytes" if call.endswith(".tmp") else call for call in synced]
+    of_root = [f"sync {root.parent.name}"] if gone in (".", "tmp") else []
+    of_folders = [f"sync {DIGEST[:2]}", "sync attachments"] if gone != "tmp" else []
+    of_blob = ["sync the bytes", f"rename {DIGEST}"] if gone != "tmp" else [f"sync {DIGEST}"]
+    assert calls == [*of_root, *of_folders, *of_blob, f"sync {DIGEST[2:4]}"]
+
+
+async def test_a_data_directory_that_is_gone_is_not_made_again_for_a_blob(tmp_path):
+    blobs = Blobs(tmp_path / "data" / "attachments")
+    shutil.rmtree(tmp_path / "data")
+    with pytest.raises(FileNotFoundError):
+        await blobs.put_bytes(CONTENT)
+    assert list(tmp_path.iterdir()) == []
+
+
+async def test_a_folder_in_the_place_of_a_blob_makes_way_for_the_bytes_and_nothing_in_it_is_lost(blobs, root):
+    await blobs.put_bytes(CONTENT)
+    blobs.path(DIGEST).unlink()
+    blobs.path(DIGEST).mkdir()
+    (blobs.path(DIGEST) / "note.txt").write_bytes(b"someone's")
+    await blobs.put(pieces(CONTENT), bytes_max=MANY)
+    assert await blobs.verify(DIGEST, len(CONTENT))
+    Blobs(root)
+    assert [path.read_bytes() for path in root.glob("tmp/*/note.txt")] == [b"someone's"]
 
 
 async def test_many_puts_of_the_same_bytes_at_once_give_one_blob(blobs, root):
