@@ -3,8 +3,11 @@
 What is out of bounds never becomes a `Settings`. From here on every path is absolute.
 """
 
+import os
+import re
 from collections.abc import Callable
 from enum import StrEnum
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -16,6 +19,11 @@ from eventlog.errors import RunlogError
 DATA_DIR = "var"
 
 _WITNESSES_MAX = 15  # as many lines as every reader of a checkpoint takes, beside the log's own
+
+_HOST_NAME = re.compile(r"[A-Za-z0-9._-]+")
+
+_OWN_FOLDERS = ("log", "secrets", "imports", "quarantine")
+"""What lies in the data directory beside the roots."""
 
 _UDS_MODES = ("0600", "0660")
 
@@ -74,10 +82,29 @@ def _within(low: float, high: float) -> Callable[[Any, "attrs.Attribute[Any]", A
     return check
 
 
-def _no_blank(_: Any, attribute: "attrs.Attribute[Any]", value: str | tuple[str, ...]) -> None:
-    for name in [value] if isinstance(value, str) else value:
-        if not name or not name.isprintable() or " " in name:
-            raise SettingInvalid(attribute.name, f"must be a host name or address, not {name!r}")
+def _no_blank(_: Any, attribute: "attrs.Attribute[Any]", value: str) -> None:
+    if not value or not value.isprintable() or " " in value:
+        raise SettingInvalid(attribute.name, f"must be a host name or address, not {value!r}")
+
+
+def _as_compared(names: tuple[str, ...]) -> tuple[str, ...]:
+    """Return host names as they are, and addresses in the one form that clients send, without brackets."""
+    return tuple(_address(name) or name for name in names)
+
+
+def _address(name: str) -> str | None:
+    bare = name[1:-1] if name.startswith("[") and name.endswith("]") else name
+    try:
+        return str(ip_address(bare))
+    except ValueError:
+        return None
+
+
+def _hosts(_: Any, attribute: "attrs.Attribute[Any]", value: tuple[str, ...]) -> None:
+    for name in value:
+        if not _HOST_NAME.fullmatch(name) and not _address(name):
+            reason = "must be a bare name or address such as rmos.example or fd00::1, without scheme, port or wildcard"
+            raise SettingInvalid(attribute.name, f"{reason}, not {name!r}")
 
 
 def _origins(_: Any, attribute: "attrs.Attribute[Any]", value: tuple[str, ...]) -> None:
@@ -108,6 +135,19 @@ def _absolute(path: Path) -> Path:
 
 def _absolute_if_any(path: Path | None) -> Path | None:
     return None if path is None else path.absolute()
+
+
+def _check_roots(data_dir: Path, runs_dir: Path, attachments_dir: Path) -> None:
+    """Refuse roots that lie in each other, or in a folder with other content: what one keeps there, another takes for damage."""
+    data, runs, attachments = (Path(os.path.realpath(path)) for path in (data_dir, runs_dir, attachments_dir))
+    others = [Path(os.path.realpath(data / name)) for name in _OWN_FOLDERS]
+    for name, root in (("runs_dir", runs), ("attachments_dir", attachments)):
+        if root == data or any(root.is_relative_to(other) for other in others):
+            raise SettingInvalid(name, f"must be a folder of its own, and Runlog keeps other things in {root}")
+    if runs.is_relative_to(attachments) or attachments.is_relative_to(runs):
+        name = "attachments_dir" if runs == data / "runs" else "runs_dir"
+        reason = f"must be a folder of its own: the files of runs would be in {runs}, and attachments in {attachments}"
+        raise SettingInvalid(name, reason)
 
 
 def _mode(_: Any, attribute: "attrs.Attribute[Any]", value: str) -> None:
@@ -145,7 +185,7 @@ class Settings:
     tls_key: Path | None = attrs.field(default=None, converter=_absolute_if_any)
     open: bool = False
     allow_anonymous: bool = False
-    allowed_host: tuple[str, ...] = attrs.field(default=(), validator=_no_blank)
+    allowed_host: tuple[str, ...] = attrs.field(default=(), converter=_as_compared, validator=_hosts)
     cors_origin: tuple[str, ...] = attrs.field(default=(), validator=_origins)
 
     # What this process shows to a server that it asks (`--url`).
@@ -185,3 +225,6 @@ class Settings:
     disk_free_bytes_min: int = _number(64 * MIB, 0, 1024 * GIB)
 
     log_level: LogLevel = LogLevel.INFO
+
+    def __attrs_post_init__(self) -> None:
+        _check_roots(self.data_dir, self.runs_dir, self.attachments_dir)

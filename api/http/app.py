@@ -9,14 +9,15 @@ from aiohttp import web
 from aiohttp.typedefs import Middleware
 
 from api.access.roles import BASE
-from api.errors import BadRequest, Internal, MethodNotAllowed, ProjectionBehind
+from api.errors import Internal, MethodNotAllowed, ProjectionBehind
 from api.http import admin, aliases, attachments, batch, cors, events, health, imports, listing, log, runs, stats
 from api.http.answers import compress
 from api.http.auth import ACCESS, Access, pattern_of
+from api.http.expect import Router, bid, check_expected
 from api.http.inputs import REQUEST_ID, SERVICE, request_id_of
 from api.http.live import LIVE, Live
 from api.http.openapi import served as openapi
-from api.http.problems import of_aiohttp, problem
+from api.http.problems import of_aiohttp
 from api.http.ready import SAFE_HEADERS, SERVER
 from api.http.unread import UNREAD, UnreadOfAll
 from api.service import Service
@@ -80,6 +81,7 @@ def make_app(service: Service) -> web.Application:
     metrics.watch(service)
     access = Access(service.settings, metrics.registry)
     app = web.Application(middlewares=[_guard(access, metrics)])
+    app._router = Router()  # its argument for this is deprecated, and nothing has taken its place
     app[SERVICE], app[health.METRICS], app[ACCESS] = service, metrics, access
     app[UNREAD], app[LIVE] = UnreadOfAll(), Live()
     app[openapi.DOCUMENT] = openapi.Document(ROUTES)
@@ -92,27 +94,14 @@ def make_app(service: Service) -> web.Application:
     pages.install(app)
     for method, path, handler in ROUTES:
         if method == "GET":
-            app.router.add_get(path, handler, expect_handler=_expect)
+            app.router.add_get(path, handler, expect_handler=bid)
         else:
-            app.router.add_route(method, path, handler, expect_handler=_expect)
+            app.router.add_route(method, path, handler, expect_handler=bid)
     return app
 
 
 async def _end_streams(app: web.Application) -> None:
     app[LIVE].end()
-
-
-async def _expect(request: web.Request) -> web.StreamResponse | None:
-    """Bid a client that asks first to send its body; refuse what else it may expect."""
-    expected = request.headers.get("Expect", "")
-    if expected.lower() != "100-continue":
-        request[REQUEST_ID] = request_id_of(request)
-        return problem(BadRequest("only `Expect: 100-continue` is understood"), request[REQUEST_ID])
-    if not request.app[ACCESS].may_go_on(request):
-        return None  # it gets its refusal before it sends a body for nothing
-    await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
-    request.writer.output_size = 0  # what aiohttp's own handler does: this was not the answer yet
-    return None
 
 
 async def _mark(request: web.BaseRequest, response: web.StreamResponse) -> None:
@@ -135,6 +124,7 @@ def _guard(access: Access, metrics: health.Metrics) -> Middleware:
             access.check_sender(request)
             _check_method(request)
             access.admit(request)
+            check_expected(request)
             response = await handler(request)
         except RunlogError as error:
             access.refused(request, error)

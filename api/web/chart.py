@@ -1,6 +1,7 @@
 """Counts over time as bars that stand on each other. Pure: places in percent, so that it is sharp at any width.
 
-Every day of the span has its place, also one without a run; a long span is told by weeks or months.
+Every day of the span has its place, also one without a run; a long span is told by weeks or months, or by centuries if
+a run says that it is of the year 9999, so that the bars are never many.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -14,7 +15,7 @@ from attrs import frozen
 
 TICKS_MAX = 4
 MARKS_MAX = 3
-_LONGEST = {"day": 100, "week": 7 * 104, "month": 31 * 240}
+_LONGEST = {"day": 100, "week": 7 * 104, "month": 31 * 240, "year": 366 * 100, "decade": 3660 * 100}
 """How many days a span may have for its bars to be this narrow."""
 _GAP = 0.24
 """So much of a bar's place stays free."""
@@ -29,17 +30,21 @@ class Unit(StrEnum):
     WEEK = "week"
     MONTH = "month"
     YEAR = "year"
+    DECADE = "decade"
+    CENTURY = "century"
 
     @classmethod
     def of(cls, days: int) -> Self:
         """Return the finest unit that leaves bars wide enough to be seen."""
-        return cls(next((name for name, longest in _LONGEST.items() if days <= longest), "year"))
+        return cls(next((name for name, longest in _LONGEST.items() if days <= longest), "century"))
 
     def start(self, day: date) -> date:
         """Return the first day of the unit that *day* is in."""
         if self is Unit.WEEK:
             return date.fromordinal(max(1, day.toordinal() - day.weekday()))
-        return day if self is Unit.DAY else day.replace(day=1) if self is Unit.MONTH else day.replace(month=1, day=1)
+        if self in _YEARS:
+            return date(max(1, day.year - day.year % _YEARS[self]), 1, 1)
+        return day if self is Unit.DAY else day.replace(day=1)
 
     def following(self, start: date) -> date:
         """Return the first day of the next one.
@@ -48,12 +53,15 @@ class Unit(StrEnum):
             OverflowError: there is none, at the end of the year 9999.
 
         """
-        days = {Unit.DAY: 1, Unit.WEEK: 7, Unit.MONTH: 31, Unit.YEAR: 366}[self]
+        days = 366 * _YEARS[self] if self in _YEARS else {Unit.DAY: 1, Unit.WEEK: 7, Unit.MONTH: 31}[self]
         return self.start(start + timedelta(days=days))
 
     def named(self, start: date) -> str:
         """Return what the unit that begins at *start* is called."""
-        return start.isoformat()[: {Unit.MONTH: 7, Unit.YEAR: 4}.get(self, 10)]
+        return start.isoformat()[: 4 if self in _YEARS else 7 if self is Unit.MONTH else 10]
+
+
+_YEARS = {Unit.YEAR: 1, Unit.DECADE: 10, Unit.CENTURY: 100}
 
 
 @frozen
@@ -71,9 +79,11 @@ class Row:
 
 
 def rows(counted: Mapping[date, Counts], since: date, until: date, unit: Unit) -> list[Row]:
-    """Return each unit from *since* to *until*, oldest first, with the counts of its days."""
+    """Return each unit from *since* to *until*, oldest first, with the counts of its days; no later day counts."""
     sums: dict[date, dict[str, int]] = {start: {} for start in _starts(unit, since, until)}
     for day, counts in counted.items():
+        if day > until:
+            continue
         mine = sums[unit.start(day)]
         for name, count in counts.items():
             mine[name] = mine.get(name, 0) + count

@@ -10,6 +10,7 @@ from aiohttp import web
 from attrs import frozen
 
 from api.errors import ProjectionBehind
+from api.http.auth import PAGES
 from api.http.inputs import SERVICE, params, refuse
 from api.service import Service
 from api.web import chart
@@ -40,7 +41,7 @@ async def show(request: web.Request) -> web.Response:
         faults.append(Fault("?days", f"must be one of {', '.join(RANGES)}"))
     refuse(faults)
     is_fresh = await _caught_up(service)
-    span = _Span.of(days, datetime.now(UTC).date())
+    span = Span.of(days, datetime.now(UTC).date())
     path = database_of(service.settings.data_dir, Stats.name)
     found = await service.in_reader(lambda: overview.overview(path, span.since, span.earlier))
     if found.newest is None:
@@ -57,7 +58,7 @@ async def show(request: web.Request) -> web.Response:
         head=service.log.head,
         is_fresh=is_fresh,
         since=span.since,
-        **_charts(found, span),
+        **charts(found, span),
     )
 
 
@@ -81,7 +82,7 @@ async def _caught_up(service: Service) -> bool:
 
 
 @frozen
-class _Span:
+class Span:
     """The days that are shown, and those before that they are compared with."""
 
     since: date | None
@@ -89,15 +90,22 @@ class _Span:
     today: date
 
     @classmethod
-    def of(cls, days: str, today: date) -> "_Span":
+    def of(cls, days: str, today: date) -> "Span":
+        """Return the last *days* days, one of `RANGES`, with as many before them."""
         if days == "all":
             return cls(None, None, today)
         count = int(days)
         return cls(today - timedelta(days=count - 1), today - timedelta(days=2 * count - 1), today)
 
     def of_days(self, found: Overview) -> tuple[date, date]:
-        """Return the first and the last day; a run may be of a day to come."""
-        return self.since or min(found.by_day), max(self.today, *found.by_day)
+        """Return the first and the last day.
+
+        A run may be of a day to come: of the next one, for a clock may be ahead; of any, where all days are shown.
+        """
+        latest = max(self.today, *found.by_day)
+        if self.since is None:
+            return min(found.by_day), latest
+        return self.since, min(latest, self.today + timedelta(days=1))
 
 
 def _counts(found: Overview) -> list[dict[str, Any]]:
@@ -112,8 +120,8 @@ def _counts(found: Overview) -> list[dict[str, Any]]:
     return told
 
 
-def _charts(found: Overview, span: _Span) -> dict[str, Any]:
-    """Return both charts and the numbers that they are drawn from."""
+def charts(found: Overview, span: Span) -> dict[str, Any]:
+    """Return both charts, the numbers that they are drawn from, and how many runs are later than their last day."""
     if not found.by_day:
         return {"unit": None}
     first, last = span.of_days(found)
@@ -122,6 +130,7 @@ def _charts(found: Overview, span: _Span) -> dict[str, Any]:
     by_risk = chart.rows(found.risk_by_day, first, last, unit)
     return {
         "unit": unit,
+        "later": sum(sum(counts.values()) for day, counts in found.by_day.items() if day > last),
         "statuses": STATUSES,
         "risks": RISKS,
         "numbers": [*zip(reversed(by_status), reversed(by_risk), strict=True)],
@@ -137,4 +146,13 @@ async def _newest_blocked(service: Service) -> list[dict[str, Any]]:
     return [item | {"block_reason": shortened(item["block_reason"] or "")} for item in items]
 
 
-ROUTES = (("GET", "/rmos", show),)
+async def to_pages(request: web.Request) -> web.Response:
+    """GET /: to the overview, for who typed the server's bare address."""
+    params(request)
+    return web.Response(status=303, headers={"Location": PAGES})
+
+
+ROUTES = (
+    ("GET", "/", to_pages),
+    ("GET", PAGES, show),
+)

@@ -4,7 +4,7 @@ The key is in the body of one POST and nowhere else: not in an address, not in t
 """
 
 import time
-from urllib.parse import parse_qs
+from urllib.parse import parse_qs, unquote
 
 from aiohttp import web
 
@@ -15,9 +15,12 @@ from api.http.auth import ACCESS, COOKIE, DOCS, PAGES, SIGN_IN, SIGN_OUT
 from api.http.inputs import SERVICE, check_not_encoded, params, read_body
 from api.http.problems import challenge
 from api.web.page import page
+from eventlog.strict_json import Fault
+from projections.run.errors import InvalidCommand
 
 _FORM = "application/x-www-form-urlencoded"
 _BYTES_MAX = 8192
+_FIELDS_MAX = 20
 _NEXT_LENGTH_MAX = 2000
 
 
@@ -52,6 +55,7 @@ async def sign_in(request: web.Request) -> web.Response:
 
 async def sign_out(request: web.Request) -> web.Response:
     """POST /rmos/sign-out: the session ends, here and in the browser."""
+    params(request)
     session_id = request.cookies.get(COOKIE)
     if session_id is not None:
         request.app[ACCESS].sessions.end(session_id)
@@ -62,10 +66,11 @@ async def sign_out(request: web.Request) -> web.Response:
 
 def way_on(wanted: str, role: Role | None) -> str:
     """Return where to go after signing in: *wanted* if it is one of the pages, which never leads elsewhere."""
-    path = wanted.partition("?")[0]
+    path = wanted.partition("?")[0].partition("#")[0]
     is_page = path in (PAGES, DOCS) or path.startswith(PAGES + "/")
+    is_straight = {".", ".."}.isdisjoint(unquote(path).split("/"))  # a browser takes %2e for a dot, too
     is_plain = wanted.isascii() and wanted.isprintable() and "\\" not in wanted and len(wanted) <= _NEXT_LENGTH_MAX
-    if is_page and is_plain and path not in (SIGN_IN, SIGN_OUT):
+    if is_page and is_straight and is_plain and path not in (SIGN_IN, SIGN_OUT):
         return wanted
     return PAGES if role is None or role in (roles_for("GET", PAGES) or Role) else f"{PAGES}/runs"
 
@@ -81,7 +86,7 @@ async def _given(request: web.Request) -> dict[str, str]:
     """Return the form's fields.
 
     Raises:
-        UnsupportedMediaType, BodyTooLarge, RequestTimeout: it is no form, or none of ours.
+        UnsupportedMediaType, BodyTooLarge, RequestTimeout, InvalidCommand: it is no form, or none of ours.
 
     """
     check_not_encoded(request)
@@ -90,7 +95,12 @@ async def _given(request: web.Request) -> dict[str, str]:
         raise UnsupportedMediaType("Content-Type", kind, _FORM)
     params(request)
     body = await read_body(request, _BYTES_MAX, request.app[SERVICE].settings.idle_timeout_s)
-    fields = parse_qs(body.decode(errors="replace"), keep_blank_values=True, max_num_fields=20)
+    try:
+        fields = parse_qs(body.decode(errors="replace"), keep_blank_values=True, max_num_fields=_FIELDS_MAX)
+    except ValueError:
+        raise InvalidCommand(
+            (Fault("$", f"the form has more than {_FIELDS_MAX} fields; it takes key and next"),)
+        ) from None
     return {name: values[0] for name, values in fields.items()}
 
 

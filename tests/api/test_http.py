@@ -1,5 +1,6 @@
 """The HTTP around the answers: who may ask, compression, and requests that are none."""
 
+import http.client
 import socket
 
 import pytest
@@ -213,10 +214,27 @@ def test_bytes_beyond_ascii_in_a_head_are_never_a_500(server: Server, line: byte
     assert answer.status == 200 or is_problem(answer)
 
 
-def test_an_unknown_expectation_has_the_one_shape(server: Server) -> None:
-    answer = server.raw(HEAD.encode() + b"Expect: nonsense\r\nContent-Length: 2\r\n\r\n{}")
-    assert 400 <= answer.status < 500
+@pytest.mark.parametrize(
+    ("line", "host", "status", "allow"),
+    [
+        ("POST /api/rmos/runs", "127.0.0.1", 400, None),
+        ("GET /api/rmos/runs", "127.0.0.1", 400, None),
+        ("GET /api/rmos/runs", "evil.example", 403, None),
+        ("GET /nope", "127.0.0.1", 404, None),
+        ("GET /nope", "evil.example", 403, None),
+        ("DELETE /api/rmos/runs", "127.0.0.1", 405, "GET,HEAD,POST"),
+        ("PATCH /api/rmos/nope", "127.0.0.1", 405, "GET, HEAD"),
+        ("POST /api/rmos/stats", "127.0.0.1", 405, "GET,HEAD"),
+    ],
+)
+def test_what_a_client_expects_is_refused_in_the_one_shape_and_after_what_goes_before(
+    server: Server, line: str, host: str, status: int, allow: str | None
+) -> None:
+    head = f"{line} HTTP/1.1\r\nHost: {host}\r\nContent-Type: application/json\r\nConnection: close\r\n"
+    answer = server.raw(f"{head}Expect: nonsense\r\nContent-Length: 2\r\n\r\n{{}}".encode())
+    assert answer.status == status
     assert is_problem(answer)
+    assert (answer.headers["Allow"] or "").replace(" ", "") == (allow or "").replace(" ", "")
 
 
 def test_a_client_may_wait_for_the_100_before_it_sends(server: Server) -> None:
@@ -226,6 +244,14 @@ def test_a_client_may_wait_for_the_100_before_it_sends(server: Server) -> None:
         assert connection.recv(1000).startswith(b"HTTP/1.1 100 ")
         connection.sendall(b"{}")
         assert connection.recv(1000).startswith(b"HTTP/1.1 422 ")
+
+
+def test_nobody_is_bidden_to_send_a_body_to_where_no_route_is(server: Server) -> None:
+    for line, begins in (("POST /nope", b"HTTP/1.1 404 "), (f"PUT {BASE}/runs", b"HTTP/1.1 405 ")):
+        head = f"{line} HTTP/1.1\r\nHost: 127.0.0.1\r\nExpect: 100-continue\r\nContent-Length: 2\r\n\r\n"
+        with socket.create_connection(("127.0.0.1", server.port), timeout=10) as connection:
+            connection.sendall(head.encode())
+            assert connection.recv(13) == begins
 
 
 @pytest.mark.parametrize(
@@ -251,6 +277,52 @@ def test_a_client_that_leaves_in_the_middle_disturbs_nobody(server: Server) -> N
     for part in (b"", b"P", HEAD.encode(), HEAD.encode() + b"Content-Length: 500\r\n\r\n{"):
         server.send_and_leave(part)
     assert server.create()["log"]["seq"] == before + 1
+
+
+@pytest.mark.parametrize("path", ["/runs", f"/runs/{NOBODY}/attachments?kind=k"])
+def test_chunks_that_cannot_be_told_apart_are_a_400_at_once(server: Server, path: str) -> None:
+    """Also where they come after the head, while the body is waited for."""
+    head = f"POST {BASE}{path} HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\n"
+    head += "Transfer-Encoding: chunked\r\nExpect: 100-continue\r\n\r\n"
+    with socket.create_connection(("127.0.0.1", server.port), timeout=20) as connection:
+        connection.sendall(head.encode())
+        assert connection.recv(1000).startswith(b"HTTP/1.1 100 ")
+        connection.sendall(b'5\r\n{"mod\r\nzz\r\nabc\r\n')
+        response = http.client.HTTPResponse(connection)
+        response.begin()
+        answer = Answer(response.status, response.headers, response.read())
+        response.close()
+        assert connection.recv(1000) == b""
+    assert "chunk size" in refused(answer, 400, "MALFORMED_REQUEST")["reason"]
+
+
+def test_chunks_of_a_body_that_nobody_wants_may_break(server: Server) -> None:
+    """They end the connection after the answer, and are no fault of the server's."""
+    head = f"POST {BASE}/nope HTTP/1.1\r\nHost: 127.0.0.1\r\nTransfer-Encoding: chunked\r\n\r\n"
+    with socket.create_connection(("127.0.0.1", server.port), timeout=20) as connection:
+        connection.sendall(head.encode())
+        response = http.client.HTTPResponse(connection)
+        response.begin()
+        assert (response.status, response.read()[:1]) == (404, b"{")
+        connection.sendall(b"zz\r\nabc\r\n")
+        assert connection.recv(1000) == b""
+        response.close()
+    assert server.request("GET", "/healthz").status == 200
+
+
+# --- headers that come in several lines
+
+
+def test_a_header_that_is_a_list_may_come_in_several_lines(server: Server) -> None:
+    """RFC 9110, 5.3: they are one list."""
+    path = large(server)
+    get = f"GET {BASE}{path} HTTP/1.1\r\nHost: 127.0.0.1\r\n"
+    etag = server.get(path).headers["ETag"]
+    assert server.raw(f'{get}If-None-Match: "zz"\r\nIf-None-Match: {etag}\r\n\r\n'.encode()).status == 304
+    packed = server.raw(f"{get}Accept-Encoding: br\r\nAccept-Encoding: gzip\r\n\r\n".encode())
+    assert packed.headers["Content-Encoding"] == "gzip"
+    encoded = f"{HEAD}Content-Encoding: identity\r\nContent-Encoding: gzip\r\nContent-Length: 2\r\n\r\n{{}}"
+    refused(server.raw(encoded.encode()), 415, "UNSUPPORTED_MEDIA_TYPE")
 
 
 def test_many_requests_may_follow_each_other_on_one_connection(server: Server) -> None:

@@ -78,8 +78,38 @@ def test_every_setting_has_a_variable(name):
 
 
 def test_a_list_in_a_variable_is_separated_by_commas_so_that_ipv6_addresses_stay_whole():
-    settings = load({}, {"RUNLOG_ALLOWED_HOST": "runlog.example, [fd00::1]"}).settings
-    assert settings.allowed_host == ("runlog.example", "[fd00::1]")
+    settings = load({}, {"RUNLOG_ALLOWED_HOST": "runlog.example, fd00::1"}).settings
+    assert settings.allowed_host == ("runlog.example", "fd00::1")
+
+
+@pytest.mark.parametrize("name", ["[fd00::1]", "fd00::1", "FD00:0:0::1"])
+def test_an_address_is_allowed_in_the_form_in_which_clients_send_it(name):
+    assert load({"allowed_host": (name,)}, {}).settings.allowed_host == ("fd00::1",)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "foo.example:8080",
+        "[fd00::1]:80",
+        "https://bar.example",
+        "*",
+        "*.example",
+        "a.example/",
+        "[a.example]",
+        "müll.ch",
+    ],
+)
+def test_a_host_that_no_request_could_name_is_refused_from_everywhere(data_dir, name):
+    environ = {"RUNLOG_ALLOWED_HOST": f"a.example,{name}"}
+    for read, origin in (
+        (lambda: load({"allowed_host": (name,)}, {}), "--allowed-host"),
+        (lambda: load({}, environ), "RUNLOG_ALLOWED_HOST"),
+        (lambda: with_file(data_dir, f"allowed_host = [{json.dumps(name)}]"), str(data_dir / "runlog.toml")),
+    ):
+        with pytest.raises(SettingInvalid, match=r"must be a bare name or address such as rmos\.example") as caught:
+            read()
+        assert (caught.value.name, caught.value.origin) == ("allowed_host", origin)
 
 
 def test_a_file_that_is_not_there_is_no_error_and_no_folder_is_made(tmp_path):
@@ -122,6 +152,47 @@ def test_every_path_is_absolute_whatever_the_working_directory_becomes(data_dir,
     assert settings.data_dir == data_dir
     assert settings.runs_dir == tmp_path / "runs"
     assert settings.attachments_dir == data_dir / "blobs"  # a path in the file starts at the file
+
+
+@pytest.mark.parametrize("name", ["runs_dir", "attachments_dir"])
+@pytest.mark.parametrize(
+    "place", [".", "log", "log/segments", "secrets", "imports/x", "quarantine", "link", "runs/../log"]
+)
+def test_a_root_in_which_other_things_are_kept_is_refused(data_dir, name, place):
+    (data_dir / "link").symlink_to(data_dir / "log")
+    with pytest.raises(SettingInvalid, match="must be a folder of its own") as caught:
+        with_file(data_dir, f'{name} = "{place}"')
+    assert (caught.value.name, caught.value.origin) == (name, str(data_dir / "runlog.toml"))
+
+
+@pytest.mark.parametrize(
+    ("roots", "blamed"),
+    [
+        ({"attachments_dir": "runs"}, "attachments_dir"),
+        ({"attachments_dir": "runs/blobs"}, "attachments_dir"),
+        ({"runs_dir": "attachments"}, "runs_dir"),
+        ({"runs_dir": "attachments/x"}, "runs_dir"),
+        ({"runs_dir": "/a", "attachments_dir": "/a"}, "runs_dir"),
+        ({"runs_dir": "/a/b/../c", "attachments_dir": "/a"}, "runs_dir"),
+    ],
+)
+def test_roots_that_lie_in_each_other_are_refused(data_dir, roots, blamed):
+    with pytest.raises(SettingInvalid, match="must be a folder of its own") as caught:
+        with_file(data_dir, "\n".join(f'{name} = "{place}"' for name, place in roots.items()))
+    assert caught.value.name == blamed
+
+
+@pytest.mark.parametrize(
+    "roots",
+    [
+        {"runs_dir": "dated", "attachments_dir": "blobs"},
+        {"runs_dir": "/a/runs", "attachments_dir": "/a/run_attachments"},
+        {"attachments_dir": "../attachments"},
+        {"runs_dir": "logs"},
+    ],
+)
+def test_roots_may_lie_elsewhere(data_dir, roots):
+    with_file(data_dir, "\n".join(f'{name} = "{place}"' for name, place in roots.items()))
 
 
 def test_the_data_directory_cannot_move_itself(data_dir):

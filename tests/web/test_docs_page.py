@@ -40,3 +40,11 @@ def test_the_command_that_it_shows_for_a_new_run_records_one(reader: Reader, ser
     shown = page.locator("article[aria-labelledby=createRun] .ask code").inner_text()
     ended = subprocess.run(shlex.split(shown), capture_output=True, text=True, timeout=30)
     assert server.run(json.loads(ended.stdout)["run_id"])["mode"] == "adaptive"
+
+
+def test_the_command_that_it_shows_for_an_attachment_sends_bytes_of_a_type_that_a_server_can_keep(
+    reader: Reader,
+) -> None:
+    page = reader.open("/docs", java_script_enabled=False)
+    shown = page.locator("article[aria-labelledby=addAttachment] .ask code").inner_text()
+    assert "Content-Type: application/octet-stream" in shlex.split(shown)

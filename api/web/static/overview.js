@@ -68,7 +68,7 @@ function draw(figure) {
       // The first and the last bar are shown whole; a part that somebody chose is shown as it was chosen.
       scales: { x: { range: (_, least, most) => (least === found.times[0] && most === found.times.at(-1) ? [least - half, most + half] : [least, most]) }, y: { range: (_, __, most) => (isShares ? [0, 100] : [0, Math.max(most, 1) * 1.05]) } },
       axes: [
-        { ...axis, size: 30, grid: { show: false }, space: 90, values: (_, splits) => splits.map((at) => new Date(at * 1e3).toISOString().slice(0, 10)), incrs: [1, 2, 7, 14, 28, 91, 182, 364, 1092, 3640].map((days) => days * 86400) },
+        { ...axis, size: 30, grid: { show: false }, space: 90, values: (_, splits) => splits.map((at) => new Date(at * 1e3).toISOString().slice(0, 10)), incrs: [1, 2, 7, 14, 28, 91, 182, 364, 1092, 3640, 18200, 36400, 182000, 728000, 1820000].map((days) => days * 86400) },
         { ...axis, size: 52, space: 44, incrs: [1, 2, 5, 10, 20, 25, 50].flatMap((step) => [step, step * 100, step * 1e4, step * 1e6]).sort((a, b) => a - b), grid: { stroke: token("--rule"), width: 1 }, values: (_, splits) => splits.map((value) => `${value.toLocaleString("en")}${isShares ? "%" : ""}`) },
       ],
       // The whole bar first, then each lower part over it.

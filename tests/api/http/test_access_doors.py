@@ -242,6 +242,11 @@ def test_only_who_may_send_a_body_is_bidden_to(bounded: Keyed, who: str, begins:
         assert connection.recv(13) == begins
 
 
+def test_who_is_not_let_in_is_told_so_whatever_else_was_expected(bounded: Keyed):
+    refused(bounded.get("/runs", {"Expect": "foo"}), 401, "UNAUTHENTICATED")
+    refused(bounded.get("/runs", {"Expect": "foo", **bounded.by("producer")}), 400, "MALFORMED_REQUEST")
+
+
 def connected(server: Server) -> socket.socket:
     """A connection that has been answered; on a slow machine, the first head itself may come too late."""
     for _ in range(20):

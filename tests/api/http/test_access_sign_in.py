@@ -39,6 +39,14 @@ def test_the_way_on_never_leads_to_another_place_than_the_pages(wanted):
         assert way.isprintable()
 
 
+@pytest.mark.parametrize(
+    "wanted",
+    ["/rmos/../api", "/rmos/%2e%2E/api", "/rmos/runs/.%2e/../api?a=b", "/rmos/..#?", "/rmos/..", "/rmos/./sign-in"],
+)
+def test_the_way_on_never_climbs_out_of_the_pages(wanted):
+    assert way_on(wanted, None) == "/rmos"
+
+
 def test_who_is_not_signed_in_is_shown_the_way_and_comes_back_to_the_page_that_was_wanted(server: Keyed):
     answer = server.request("GET", "/rmos/runs?status=OK&limit=3", headers=HTML)
     assert answer.status == 303
@@ -51,6 +59,19 @@ def test_who_is_not_signed_in_is_shown_the_way_and_comes_back_to_the_page_that_w
     )
     assert (signed_in.status, signed_in.headers["Location"]) == (303, "/rmos/runs?status=OK&limit=3")
     assert signed_in.body == b""
+
+
+@pytest.mark.parametrize("method", ["GET", "HEAD"])
+def test_the_bare_address_leads_anybody_to_the_pages(server: Keyed, method: str):
+    for headers in (HTML, {}, server.by("producer"), server.by("nobody.x")):
+        answer = server.request(method, "/", headers=headers)
+        assert (answer.status, answer.headers["Location"], answer.body) == (303, "/rmos", b"")
+    assert server.request(method, "/?x=1", headers=HTML).status == 422
+
+
+def test_nothing_but_the_bare_address_itself_is_open_without_a_key(server: Keyed):
+    for method, path in (("POST", "/"), ("OPTIONS", "/"), ("GET", "//"), ("GET", "/x"), ("GET", "/."), ("GET", "/%2f")):
+        assert server.request(method, path).status == 401, (method, path)
 
 
 def test_the_cookie_is_out_of_reach_for_scripts_and_other_sites_and_holds_no_key(server: Keyed):
@@ -81,6 +102,8 @@ def test_a_session_may_do_what_its_key_may_and_posts_from_its_own_origin_only(se
 def test_the_page_of_the_api_is_one_of_the_pages(server: Keyed):
     answer = server.request("GET", "/docs", headers=HTML)
     assert (answer.status, answer.headers["Location"]) == (303, "/rmos/sign-in?next=/docs")
+    document = server.request("GET", "/openapi.json", headers=server.by("auditor")).json
+    assert "Location" in document["paths"]["/docs"]["get"]["responses"]["303"]["headers"]
     signed_in = server.form("/rmos/sign-in", f"next=%2Fdocs&key={server.keys['auditor']}".encode(), HTML)
     assert (signed_in.status, signed_in.headers["Location"]) == (303, "/docs")
 
@@ -133,6 +156,23 @@ def test_a_wrong_key_is_told_on_the_form_and_comes_back_nowhere(server: Keyed):
     assert server.form("/rmos/sign-in", b"key=" + b"x" * 10_000, HTML).status == 413
     assert server.request("POST", "/rmos/sign-in", b"{}", {"Content-Type": "application/json"}).status == 415
     refused(server.form("/rmos/sign-in", b"key=a", {"Origin": "http://alien.example"}), 403, "FORBIDDEN")
+
+
+def test_a_form_of_many_fields_is_refused_in_words_to_people_and_to_programs(server: Keyed):
+    many = b"a=1&" * 30
+    problem = refused(server.form("/rmos/sign-in", many), 422, "VALIDATION_ERROR")
+    assert "more than 20 fields" in problem["message"]
+    page = server.form("/rmos/sign-in", many, HTML)
+    assert (page.status, b"more than 20 fields" in page.body) == (422, True)
+    assert "Traceback" not in server.output()
+
+
+def test_signing_in_and_out_take_no_parameter_that_they_do_not_know(server: Keyed):
+    session = server.signed_in("auditor")
+    refused(server.form("/rmos/sign-out?zz=1", b"", session), 422, "VALIDATION_ERROR")
+    assert server.get("/runs", session).status == 200
+    refused(server.form("/rmos/sign-in?zz=1", f"key={server.keys['auditor']}".encode()), 422, "VALIDATION_ERROR")
+    refused(server.request("GET", "/rmos/sign-in?zz=1"), 422, "VALIDATION_ERROR")
 
 
 def test_each_role_sees_its_pages_and_is_told_what_it_lacks(server: Keyed):
