@@ -7,7 +7,7 @@ log.read(appended.first).data
 
 import asyncio
 import sqlite3
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -218,8 +218,32 @@ class Log:
             LogCorrupt: one of them does not match its hash.
 
         """
-        places = ((seq, self._index.place(seq)) for seq in self._index.seqs(stream))
-        return [self.read_at(seq, place) for seq, place in places if place is not None]
+        return list(self._of_stream(stream, 0))
+
+    def read_stream_from(self, stream: str, seq: int, bytes_max: int) -> list[Recorded]:
+        """Return the events of *stream* from event *seq* on, about *bytes_max* of them; empty where there is none.
+
+        Raises:
+            LogCorrupt: the first of them does not match its hash. Another that does not ends what is returned.
+
+        """
+        events: list[Recorded] = []
+        size = 0
+        try:
+            for one in self._of_stream(stream, seq):
+                events.append(one)
+                size += one.place.length
+                if size >= bytes_max:
+                    break
+        except LogCorrupt:
+            if not events:
+                raise
+        return events
+
+    def _of_stream(self, stream: str, first: int) -> Iterator[Recorded]:
+        for seq in self._index.seqs(stream):
+            if seq >= first and (place := self._index.place(seq)) is not None:
+                yield self.read_at(seq, place)
 
     def has_stream(self, stream: str) -> bool:
         """Tell whether *stream* has any event."""

@@ -22,8 +22,12 @@ from eventlog.disk import Disk
 from eventlog.errors import AppendTooLarge, EventLogError, LogBusy, LogFull, LogHalted
 from eventlog.event import Draft, Origin
 from eventlog.index import Index, KeyUse
+from eventlog.segment import segment_name
 
 logger = structlog.get_logger("eventlog.writer")
+
+HELD_US_MAX = 5_000_000
+"""Of the log's time ahead of the clock (microseconds): above it, the operator is told."""
 
 
 class Writer:
@@ -54,6 +58,8 @@ class Writer:
         self._busy = False
         """Whether a batch is on its way, or is about to be taken."""
         self._closing = False
+        self._is_held = False
+        """Whether it was told that the clock stepped back, which it has not made up for yet."""
         self._idle = asyncio.Event()
         self._idle.set()
         self._loop = asyncio.get_running_loop()
@@ -194,7 +200,15 @@ class Writer:
         if isinstance(error, LogHalted):  # the disk failed, and the committer told of it
             self.halted = error
         else:
-            logger.error("log.halted", seq=self.tail.next_seq, error=repr(error), exc_info=error)
+            segment = self.tail.segment
+            logger.error(
+                "log.halted",
+                segment=segment_name(segment) if segment else None,
+                offset=self.tail.segment_bytes if segment else None,
+                seq=self.tail.next_seq,
+                error=repr(error),
+                exc_info=error,
+            )
             self.halted = LogHalted(repr(error))
         self._refuse(waiting, self.halted)
 
@@ -218,9 +232,17 @@ class Writer:
 
     def _decide(self, waiting: Sequence[Append]) -> Batch:
         revisions = self._index.revisions({append.stream for append in waiting})
-        return decide_batch(
-            waiting, self.tail, self._clock.now_us(), revisions, self._index.key, self._limits.segment_bytes_max
-        )
+        now_us = self._clock.now_us()
+        self._watch_clock(self.tail.time_us - now_us)
+        return decide_batch(waiting, self.tail, now_us, revisions, self._index.key, self._limits.segment_bytes_max)
+
+    def _watch_clock(self, held_us: int) -> None:
+        """Tell once of a clock that stepped back, until it has caught up."""
+        if held_us <= 0:
+            self._is_held = False
+        elif held_us > HELD_US_MAX and not self._is_held:
+            self._is_held = True
+            logger.warning("clock.stepped_back", held_s=held_us / 1e6)
 
     def _publish(self, batch: Batch) -> None:
         if batch.events:

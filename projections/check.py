@@ -6,7 +6,6 @@ It works beside a server: what the log gives beyond the saved position may be th
 
 import os
 import sqlite3
-import tempfile
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import closing
@@ -46,11 +45,11 @@ class Report:
         return not (self.missing or self.changed or self.foreign)
 
 
-def check(follower_events: Iterable[Recorded], data_dir: Path, runs_root: Path, saved: Saved | None) -> Report:
+def check(follower_events: Iterable[Recorded], runs_root: Path, saved: Saved | None) -> Report:
     """Compare the tree at *runs_root* with what the log's events up to *saved* give.
 
     Take *saved* before the end up to which *follower_events* (the whole log from its start) go.
-    The temporary database lies in *data_dir*, and has no name there.
+    Nothing is written but a temporary database, elsewhere.
 
     Raises:
         UnknownEvent: what belongs in the tree is not known to this version.
@@ -58,7 +57,7 @@ def check(follower_events: Iterable[Recorded], data_dir: Path, runs_root: Path, 
     """
     started_ns = time.time_ns()
     position = saved.position if saved else -1
-    with closing(_temporary(data_dir)) as db:
+    with closing(_temporary()) as db:
         expectation = _Expectation(db, position)
         for recorded in follower_events:
             expectation.add(recorded)
@@ -132,16 +131,12 @@ class _Expectation:
             self._db.execute(f"DELETE FROM expected {which}", values)  # noqa: S608 (names are ours)
 
 
-def _temporary(folder: Path) -> sqlite3.Connection:
-    """Return an empty database in *folder* whose name is gone already: nothing is left, however this ends."""
-    handle, name = tempfile.mkstemp(".sqlite", "check-", folder)
-    os.close(handle)
-    try:
-        db = sqlite3.connect(name, isolation_level=None)
-        # Without a journal, which would be made by the name.
-        db.executescript(f"PRAGMA journal_mode = OFF; PRAGMA synchronous = OFF; {_SCHEMA}")
-    finally:
-        os.unlink(name)
+def _temporary() -> sqlite3.Connection:
+    """Return an empty database that has no name, and is gone when it is closed or the process ends."""
+    # SQLite's own, for nothing may be written to the data directory. What is more than a few MiB lies where the system
+    # keeps temporary files (TMPDIR, else /var/tmp): some 120 bytes for each file that the log gives.
+    db = sqlite3.connect("", isolation_level=None)
+    db.executescript(f"PRAGMA journal_mode = OFF; PRAGMA synchronous = OFF; {_SCHEMA}")
     db.execute("BEGIN")
     return db
 

@@ -67,21 +67,25 @@ class Files:
     version: ClassVar[int] = 1
 
     def __init__(self, data_dir: Path, runs_root: Path, clock: Clock | None = None) -> None:
-        """Open or make the state in *data_dir* and the tree at *runs_root*; another root starts over."""
+        """Open or make the state in *data_dir* and the tree at *runs_root*; another root, or a deleted tree, starts over."""
         self._data_dir = data_dir
         self._root = os.fsencode(runs_root.resolve())
         self._quarantine = Quarantine(data_dir / "quarantine", clock or SystemClock())
         self._tree = Tree(runs_root, self._quarantine)
-        self._swept = False
+        self._swept = is_bare = False
         try:
             with self._tree.opened():
                 self._sweep()
+                is_bare = self._tree.is_bare()
         except OSError as error:
             # A tree that is out of reach must not keep the other projections from starting; commit tries again.
             logger.warning("files.root_not_ready", error=str(error))
         self._path = data_dir / "files.sqlite"
         self._db = self._open()
         self._applied = _Applied()
+        if is_bare and self._had_dates():
+            logger.warning("projection.starts_over", name=self.name, reason="its folder holds no day any more")
+            self.reset()
 
     @property
     def quarantined(self) -> int:
@@ -171,6 +175,10 @@ class Files:
             return run
         row = self._db.execute("SELECT date, core FROM run WHERE run_id = ?", (run_id,)).fetchone()
         return (row[0], row[1]) if row else None
+
+    def _had_dates(self) -> bool:
+        """Tell whether the tree, as it was saved, had the folder of a date: each run left one, withdrawn or not."""
+        return self.saved() is not None and self._db.execute("SELECT 1 FROM run LIMIT 1").fetchone() is not None
 
     def _sweep(self) -> None:
         if not self._swept:

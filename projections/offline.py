@@ -23,7 +23,8 @@ from projections.lock import ProjectionsLock
 from projections.projection import ProjectionFailed
 from projections.rebuild import BYTES_AT_ONCE, calm_collector, rebuilt, started
 from projections.runner import Runner
-from projections.stopped import forget
+from projections.standing import stored_of
+from projections.stopped import forget, note
 
 LOCK_WAIT_MAX_S = 30.0
 """How long to wait for the projections' process of a server that was killed a moment ago."""
@@ -98,10 +99,11 @@ def catch_up(log: Log, data_dir: Path, runs_dir: Path, on_progress: Progress) ->
         for i, name in enumerate(NAMES):
             tell = partial(_tell, on_progress, i * log.end.next_seq)
             try:
-                with closing(started(name, data_dir, runs_dir, disk, log.identity, log.end, tell)) as runner:
-                    runner.run_to(log.end, tell)
-                    if runner.failed is not None:
-                        failed.append(runner.failed)
+                with (
+                    _noting(name, log, data_dir, runs_dir),
+                    closing(started(name, data_dir, runs_dir, disk, log.identity, log.end, tell)) as runner,
+                ):
+                    _fold(runner, log, tell)
             except ProjectionFailed as failure:
                 failed.append(failure)
     if failed:
@@ -119,19 +121,34 @@ def rebuild(name: str, log: Log, data_dir: Path, runs_dir: Path, on_progress: Pr
     """
     calm_collector()
     tell = partial(_tell, on_progress, 0)
-    with closing(PosixDisk(data_dir)) as disk:
+    with closing(PosixDisk(data_dir)) as disk, _noting(name, log, data_dir, runs_dir):
         if name in SWAPPED:
             rebuilt(SWAPPED[name], database_of(data_dir, name), disk, log.identity, log.end, tell)
-            forget(data_dir, name)
             return 0
         files = Files(data_dir, runs_dir)
         files.reset()
         with closing(Runner(files, disk, log.identity, bytes_at_once=BYTES_AT_ONCE)) as runner:
-            runner.run_to(log.end, tell)
-            if runner.failed is not None:
-                raise runner.failed
-        forget(data_dir, name)
+            _fold(runner, log, tell)
         return files.quarantined
+
+
+@contextmanager
+def _noting(name: str, log: Log, data_dir: Path, runs_dir: Path) -> Iterator[None]:
+    """Note for whoever lists projection *name* that it stopped, as a server does; forget it when it got to the end."""
+    try:
+        yield
+    except ProjectionFailed as failure:
+        kept = stored_of(name, data_dir, runs_dir, log.identity)
+        if kept is None or kept.position < failure.seq:  # else a rebuild failed, and the old state is beyond that
+            note(data_dir, failure)
+        raise
+    forget(data_dir, name)
+
+
+def _fold(runner: Runner, log: Log, tell: Progress) -> None:
+    runner.run_to(log.end, tell)
+    if runner.failed is not None:
+        raise runner.failed
 
 
 def _tell(on_progress: Progress, before: int, position: int) -> None:

@@ -16,6 +16,7 @@ from eventlog.event import Recorded
 from eventlog.follow import Follower
 from eventlog.opening import Identity
 from eventlog.recovery import End
+from eventlog.segment import segment_name
 from projections.projection import Projection, ProjectionFailed, Saved
 
 logger = structlog.get_logger("projections.runner")
@@ -84,9 +85,10 @@ class Runner:
             else:
                 reached = self._follower.at if self._follower.at.next_seq > reached.next_seq else reached
         except LogCorrupt as error:
-            self._fail(ProjectionFailed(self._projection.name, error.seq, "", str(error)))
+            self._fail(ProjectionFailed(self._projection.name, error.seq, "", str(error)), error.segment, error.offset)
         except ProjectionFailed as failure:
-            self._fail(failure)
+            place = recorded.place
+            self._fail(failure, segment_name(place.segment), place.offset)
         saved = evolve(self._saved, end=reached)
         self._projection.commit(saved)
         self._saved = saved
@@ -103,9 +105,17 @@ class Runner:
                 self._projection.name, recorded.seq, _type_of(recorded), _reason_of(error)
             ) from error
 
-    def _fail(self, failure: ProjectionFailed) -> None:
+    def _fail(self, failure: ProjectionFailed, segment: str, offset: int) -> None:
         self.failed = failure
-        logger.error("projection.failed", name=failure.name, seq=failure.seq, type=failure.type, error=failure.reason)
+        logger.error(
+            "projection.failed",
+            name=failure.name,
+            segment=segment or None,
+            offset=offset if segment else None,
+            seq=failure.seq,
+            type=failure.type,
+            error=failure.reason,
+        )
 
     def _rewind(self) -> None:
         self._projection.rollback()

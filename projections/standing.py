@@ -16,7 +16,7 @@ from eventlog.disk import Disk
 from eventlog.errors import EventLogError
 from eventlog.event import Recorded
 from eventlog.follow import Follower, last_whole_batch
-from eventlog.opening import LOG_JSON, Identity, read_identity
+from eventlog.opening import LOG_JSON, Identity, opened_checkpoint, read_identity
 from eventlog.posix import PosixDisk
 from eventlog.recovery import End
 from projections.check import Report, check
@@ -72,13 +72,14 @@ def standings(data_dir: Path, runs_dir: Path) -> list[Standing]:
 
     Raises:
         LogMissing: there is no log.
+        LogDamaged: where it ends is not known.
 
     """
     with closing(PosixDisk(data_dir)) as disk:
         identity = _identity(disk, data_dir)
         # Before the head: what is stored then never lies beyond it, unless the log is another.
-        stored = {name: _stored(name, data_dir, runs_dir, identity) for name in NAMES}
-        end = last_whole_batch(disk)
+        stored = {name: stored_of(name, data_dir, runs_dir, identity) for name in NAMES}
+        end = _end(disk, identity)
     found = []
     for name, saved in stored.items():
         if saved is not None and saved.end.next_seq > end.next_seq:
@@ -97,21 +98,22 @@ def check_files(data_dir: Path, runs_dir: Path, progress: Progress) -> Report:
 
     Raises:
         LogMissing: there is no log.
+        LogDamaged: where it ends is not known.
         LogCorrupt: an event does not match its hash, so what belongs in the tree is not known.
 
     """
     with closing(PosixDisk(data_dir)) as disk:
         identity = _identity(disk, data_dir)
-        saved = _stored(Files.name, data_dir, runs_dir, identity)
-        end = last_whole_batch(disk)
+        saved = stored_of(Files.name, data_dir, runs_dir, identity)
+        end = _end(disk, identity)
         if saved is None or saved.end.next_seq > end.next_seq:
             # Nothing says how far the tree had come: then it must hold everything, or a lost state would excuse it.
             saved = Saved(identity.log_id, Files.version, end)
         with progress(end.next_seq) as on_progress:
-            return check(_all_events(disk, end, on_progress), data_dir, runs_dir, saved)
+            return check(_all_events(disk, end, on_progress), runs_dir, saved)
 
 
-def _stored(name: str, data_dir: Path, runs_dir: Path, identity: Identity) -> Saved | None:
+def stored_of(name: str, data_dir: Path, runs_dir: Path, identity: Identity) -> Saved | None:
     """Return how far the stored state of projection *name* covers the log; None if it is not of this log and code."""
     path = database_of(data_dir, name)
     if not path.exists():
@@ -134,6 +136,13 @@ def _identity(disk: Disk, data_dir: Path) -> Identity:
     if identity is None:
         raise LogMissing(str(data_dir))
     return identity
+
+
+def _end(disk: Disk, identity: Identity) -> End:
+    """Return where the log ends: behind all that was signed, whatever is bad behind that."""
+    # Before the segments are looked at: what a writer does meanwhile then never looks like damage.
+    signed = opened_checkpoint(disk, identity.verifier)[1].size if identity.vkey else 0
+    return last_whole_batch(disk, signed)
 
 
 def _all_events(disk: Disk, end: End, on_progress: Callable[[int], None]) -> Iterator[Recorded]:

@@ -64,13 +64,17 @@ class Tree:
 
     def sweep(self) -> None:
         """Remove the `.tmp` files that a crash left in the folders of dates."""
-        for date in filter(_DATE.fullmatch, os.listdir(self._root)):
+        for date in self._dates():
             with suppress(NotADirectoryError):
                 folder = os.open(date, _FOLDER | os.O_NOFOLLOW, dir_fd=self._root)
                 try:
                     _sweep_folder(folder)
                 finally:
                     os.close(folder)
+
+    def is_bare(self) -> bool:
+        """Tell whether there is no folder of any date."""
+        return not any(self._dates())
 
     def look(self, path: str) -> Found | None:
         """Return what stands at *path*; None for nothing."""
@@ -112,6 +116,9 @@ class Tree:
                 os.unlink(name, dir_fd=folder)
         for date in sorted(self._touched):
             os.fsync(self._folder(date))
+
+    def _dates(self) -> Iterator[str]:
+        return filter(_DATE.fullmatch, os.listdir(self._root))
 
     def _remove_tmps(self, paths: list[str]) -> None:
         """After an error: a full disk needs the space, and a later try may not need these names."""

@@ -50,7 +50,7 @@ def demo(data_dir: str, runs: int, seed: int, until: "datetime | None", as_json:
     """
     import asyncio
     import os
-    from datetime import UTC, datetime, timedelta
+    from datetime import UTC, date, datetime, timedelta
 
     from api.cli.progress import bar
     from api.demo.fill import import_past, record_today
@@ -60,10 +60,14 @@ def demo(data_dir: str, runs: int, seed: int, until: "datetime | None", as_json:
 
     configure("warning")
     os.umask(0o077)  # as the server: what it writes is its user's alone
+    last_day = (until or datetime.now(UTC) - timedelta(days=1)).date()
+    if last_day < (first := date.min + timedelta(days=DAYS - 1)):
+        raise click.BadParameter(
+            f"There are no {DAYS} days up to {last_day}. Name {first} or a later day.", param_hint="--until"
+        )
     _make_empty(Path(data_dir).absolute())
     # Nothing of the environment: its folders are those of a real log.
     settings = load({"data_dir": data_dir}, {}).settings
-    last_day = (until or datetime.now(UTC) - timedelta(days=1)).date()
     now = runs // TODAY_SHARE
     workshop = Workshop.of(seed)
     past = workshop.past(runs - now, DAYS, last_day)

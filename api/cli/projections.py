@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from api.cli.shown import shown
 from api.setting_sources import load
 from api.settings import DATA_DIR, Settings
 
@@ -46,7 +47,7 @@ def list_(data_dir: str | None, url: str | None, as_json: bool) -> int:
     for one in listed:
         if error := one["error"]:
             kind = f" ({error['type']})" if error["type"] else ""
-            click.echo(f"{one['name']}: event {error['seq']}{kind}: {error['message']}")
+            click.echo(shown(f"{one['name']}: event {error['seq']}{kind}: {error['message']}"))
     return 0
 
 
@@ -140,20 +141,28 @@ def _rebuild_here(names: tuple[str, ...], data_dir: str | None, *, is_quiet: boo
     from api.cli.progress import bar
     from projections.offline import locked, opened
     from projections.offline import rebuild as fold_anew
+    from projections.projection import ProjectionFailed
     from projections.standing import require_log
 
     settings = _settings(data_dir)
     require_log(settings.data_dir)
-    rebuilt = []
+    rebuilt: list[dict[str, Any]] = []
+    failed: list[ProjectionFailed] = []
     with opened(settings.data_dir) as (_, log), locked(settings.data_dir):
         for each in names:
             if not is_quiet:
                 click.echo(f"Rebuilding {each} from {log.end.next_seq} events.")
-            with bar(each, log.end.next_seq, "events") as on_progress:
-                quarantined = fold_anew(each, log, settings.data_dir, settings.runs_dir, on_progress)
+            try:
+                with bar(each, log.end.next_seq, "events") as on_progress:
+                    quarantined = fold_anew(each, log, settings.data_dir, settings.runs_dir, on_progress)
+            except ProjectionFailed as failure:  # the others get their chance
+                failed.append(failure)
+                continue
             rebuilt.append({"name": each, "position": log.head, "quarantined": quarantined})
             if not is_quiet:
                 click.echo(_rebuilt_in_words(each, quarantined, settings))
+    if failed:
+        raise failed[0]
     return rebuilt
 
 
@@ -219,7 +228,7 @@ def _print_check(report: "Report", settings: Settings) -> None:
     listed = {"missing": report.missing, "changed": report.changed, "foreign": report.foreign}
     for what, paths in listed.items():
         for path in paths:
-            click.echo(f"{what}  {path}")
+            click.echo(shown(f"{what}  {path}"))
     counts = ", ".join(f"{len(paths)} {what}" for what, paths in listed.items())
     click.echo(f"{report.files} files in {settings.runs_dir}: {counts}.")
     if report.missing or report.changed:

@@ -113,8 +113,8 @@ async def _slices(
     while at < log.head:
         events = live.held_from(at + 1, _SLICE_EVENTS) if live else None
         if events is None and ask.run_id is not None:  # the index knows where they are
-            stream = log.read_stream(ask.run_id) if is_run_id(ask.run_id) else []
-            events, at = [one for one in stream if one.seq > at], log.head
+            events = log.read_stream_from(ask.run_id, at + 1, _SLICE_BYTES) if is_run_id(ask.run_id) else []
+            at = events[-1].seq if events else log.head
         else:
             events = events or log.read_from(at + 1, _SLICE_BYTES)
             at = events[-1].seq
@@ -133,8 +133,10 @@ async def _page(request: web.Request, service: Service, ask: Ask) -> web.StreamR
                 rows.append(b"%b\n" % row(one))
                 size, last = size + len(rows[-1]), one.seq
             left -= len(events)
-            if size > _WHOLE_BYTES_MAX and request.method != "HEAD":
+            if size > _WHOLE_BYTES_MAX:
                 response = response or await _begun(request, NDJSON)
+                if request.method == "HEAD":  # it has what a GET begins with
+                    return response
                 await response.write(b"".join(rows))
                 rows = []
             if left <= 0:

@@ -15,9 +15,9 @@ from api.http.answers import answer
 from api.http.inputs import SERVICE, params
 from api.service import Service
 from eventlog.batch import Batch
+from eventlog.writer import HELD_US_MAX
 from projections.supervisor import Projections, Standing
 
-CLOCK_HELD_US_MAX = 5_000_000
 _TYPE_LENGTH_MAX = 200
 
 
@@ -90,7 +90,7 @@ def _is_being_made(service: Service, name: str) -> bool:
 
 def _degraded(service: Service) -> list[str]:
     reasons: list[str] = []
-    if service.log.held_us > CLOCK_HELD_US_MAX:
+    if service.log.held_us > HELD_US_MAX:
         held = service.log.held_us / 1e6
         reasons.append(f"the clock stepped back: the log's time runs {held:.0f} s ahead of it until it has caught up")
     if service.log.notary.failing is not None:

@@ -1,6 +1,7 @@
 """A command + what is known of the run -> what to record, or a refusal. Pure."""
 
 import hmac
+from collections.abc import Callable
 from hashlib import sha256
 from typing import Any
 
@@ -14,7 +15,6 @@ from projections.run.errors import (
     AdvisoryConflict,
     AttachmentConflict,
     HashMismatch,
-    InvalidCommand,
     RunFull,
 )
 from projections.run.model import (
@@ -37,7 +37,30 @@ INLINE_BYTES_MAX = 204_800
 
 _NO_OUTPUTS = Outputs()
 
-GCODE_MIME = "text/plain; charset=utf-8"
+
+@frozen
+class Payload:
+    """An output that stands in its run, or, where it is too large, in an attachment that its path names."""
+
+    kind: str
+    """Of the attachment."""
+    name: str
+    path: str
+    holds: type
+    bytes_of: Callable[[Any], bytes]
+    """A value -> what is measured, hashed and kept."""
+    mime: str
+    ending: str
+
+    def is_large(self, value: Any) -> bool:
+        """Tell whether *value*, whatever it is, is a payload that is kept as an attachment."""
+        return isinstance(value, self.holds) and len(self.bytes_of(value)) > INLINE_BYTES_MAX
+
+
+PAYLOADS = (
+    Payload("gcode", "gcode_text", "gcode_path", str, str.encode, "text/plain; charset=utf-8", "nc"),
+    Payload("opplan", "opplan_json", "opplan_path", object, canonical, "application/json", "opplan.json"),
+)
 
 
 @frozen
@@ -60,7 +83,6 @@ def decide_create(command: CreateRun, run_id: str, request_id: str | None) -> Ne
     """Return the run that *command* describes, under *run_id*.
 
     Raises:
-        InvalidCommand: fields contradict each other.
         HashMismatch: a given hash is not that of the payload.
 
     """
@@ -102,38 +124,18 @@ def _outputs(given: Outputs, run_id: str) -> tuple[dict[str, Any], dict[str, str
         "opplan_path": given.opplan_path,
         "preview_svg_path": given.preview_svg_path,
     }
-    if given.gcode_text is None and given.opplan_json is None:
-        return outputs, {}, ()
-    payloads = (
-        ("gcode", "gcode_text", None if given.gcode_text is None else given.gcode_text.encode(), GCODE_MIME, "nc"),
-        (
-            "opplan",
-            "opplan_json",
-            None if given.opplan_json is None else canonical(given.opplan_json),
-            "application/json",
-            "opplan.json",
-        ),
-    )
     hashes: dict[str, str] = {}
     blobs: list[StoredBlob] = []
-    faults: list[Fault] = []
-    for kind, inline, content, mime, ending in payloads:
-        if content is None:
+    for one in PAYLOADS:
+        value = outputs[one.name]
+        if value is None:
             continue
-        hashes[f"{kind}_sha256"] = digest = _sha256(content)
-        if len(content) <= INLINE_BYTES_MAX:
-            continue
-        if outputs[f"{kind}_path"] is not None:
-            faults.append(
-                Fault(
-                    f"$.outputs.{kind}_path", f"must be absent: {inline} is so large that it is kept as an attachment"
-                )
-            )
-        outputs[inline] = None
-        outputs[f"{kind}_path"] = f"attachments/{digest}"
-        blobs.append(StoredBlob(content, attachment(digest, kind, mime, f"{run_id}.{ending}", len(content))))
-    if faults:
-        raise InvalidCommand(tuple(faults))
+        content = one.bytes_of(value)
+        hashes[f"{one.kind}_sha256"] = digest = _sha256(content)
+        if len(content) > INLINE_BYTES_MAX:
+            outputs[one.name], outputs[one.path] = None, f"attachments/{digest}"
+            filename = f"{run_id}.{one.ending}"
+            blobs.append(StoredBlob(content, attachment(digest, one.kind, one.mime, filename, len(content))))
     return outputs, hashes, tuple(blobs)
 
 
@@ -209,11 +211,12 @@ def decide_attachment(state: RunState, run_id: str, command: AddAttachment) -> d
     """
     content = (command.kind, command.mime, command.filename, command.size_bytes)
     attached = state.attachments or ()
-    for other in attached:
-        if other["sha256"] == command.sha256:
-            if content == (other["kind"], other["mime"], other["filename"], other["size_bytes"]):
-                return None
-            raise AttachmentConflict(run_id, command.sha256)
+    # There may be two: a run's gcode and its opplan can be the same bytes.
+    same = [other for other in attached if other["sha256"] == command.sha256]
+    if any(content == (other["kind"], other["mime"], other["filename"], other["size_bytes"]) for other in same):
+        return None
+    if same:
+        raise AttachmentConflict(run_id, command.sha256)
     if len(attached) >= ATTACHMENTS_MAX:
         raise RunFull(run_id, "attachments", ATTACHMENTS_MAX)
     return attachment(command.sha256, *content)

@@ -98,6 +98,20 @@ def test_a_folder_that_holds_anything_is_left_alone(tmp_path: Path):
     assert everything_under(tmp_path) == before
 
 
+@pytest.mark.parametrize("until", ["0001-01-01", "0001-01-13"])
+def test_days_before_the_first_of_the_calendar_are_an_error_of_usage_and_nothing_is_made(tmp_path: Path, until: str):
+    ran = demo(tmp_path / "data", "--until", until)
+    assert ran.code == 2
+    assert "Name 0001-01-14 or a later day." in ran.err
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("until", ["0001-01-14", "9999-12-31"])
+def test_the_first_and_the_last_days_of_the_calendar_can_be_had(tmp_path: Path, until: str):
+    ran = demo(tmp_path / "data", "--runs", 40, "--until", until)
+    assert (ran.code, ran.json["imported"]) == (0, 35), ran.err
+
+
 def test_the_folders_of_a_real_log_are_not_taken_from_the_environment(tmp_path: Path):
     real = tmp_path / "real"
     ran = runlog(

@@ -15,6 +15,8 @@ import pytest
 from tests.server import BASE, NOBODY, Server, body, digest, faults, refused, until
 
 STREAM = {"Accept": "text/event-stream"}
+CHANGING = ("Date", "X-Request-Id", "Transfer-Encoding")
+"""What two answers, or one without its body, need not have alike."""
 
 
 def page(server: Server, **query: Any) -> list[dict[str, Any]]:
@@ -139,6 +141,9 @@ def test_a_large_page_is_whole(server: Server) -> None:
     ids = [server.create(meta={"x": "y" * 700_000})["run_id"] for _ in range(3)]
     after = server.run(ids[0])["log"]["seq"] - 1
     assert [one["event"]["subject"] for one in page(server, after=after)] == ids
+    got, head = (server.request(method, f"{BASE}/events?after={after}") for method in ("GET", "HEAD"))
+    told = [{key: value for key, value in answer.headers.items() if key not in CHANGING} for answer in (got, head)]
+    assert (head.body, told[1]) == (b"", told[0])
 
 
 def test_a_listener_catches_up_and_goes_on_without_a_gap_or_a_double(server: Server) -> None:
@@ -191,6 +196,35 @@ def test_a_listener_hears_only_what_it_asked_for(server: Server) -> None:
         assert (end["event"], json.loads(end["data"])["reason"]) == ("end", "limit")
         with pytest.raises(EOFError):
             listener.message()
+
+
+def test_a_damaged_event_hides_no_other_of_its_run_nor_of_the_log(own_server: Server) -> None:
+    """A page ends before it, the next one says so, and what follows can be read; with a filter or without."""
+    run_id = own_server.create()["run_id"]
+    own_server.create()
+    path = f"/runs/{run_id}/explanation"
+    for status in ("PENDING", "READY", "ERROR"):  # 2 to 4
+        own_server.post(path, {"status": status})
+    assert own_server.stop() == 0
+    (segment,) = (own_server.data_dir / "log" / "segments").iterdir()
+    segment.write_bytes(segment.read_bytes().replace(b'"READY"', b'"REEDY"'))
+    own_server.start()
+    for of_run, before in ((f"&run_id={run_id}", [0, 2]), ("", [0, 1, 2])):
+        answer = own_server.get(f"/events?after=-1{of_run}")
+        assert ([json.loads(line)["seq"] for line in answer.body.splitlines()], answer.headers["Link"]) == (
+            before,
+            None,
+        )
+        limited = own_server.get(f"/events?limit={len(before)}{of_run}")
+        assert "after=2&" in limited.headers["Link"]
+        problem = refused(own_server.get(f"/events?after=2{of_run}"), 503, "LOG_CORRUPT")
+        assert (problem["seq"], problem["segment"]) == (3, segment.name)
+        assert [json.loads(line)["seq"] for line in own_server.get(f"/events?after=3{of_run}").body.splitlines()] == [4]
+        with listening(own_server, f"?after=-1{of_run}") as listener:
+            assert listener.seqs(len(before)) == before
+            assert json.loads(listener.message()["data"]) == {"reason": "LOG_CORRUPT", "after": 2}
+        with listening(own_server, f"?after=3&limit=1{of_run}") as listener:
+            assert listener.seqs(1) == [4]
 
 
 def test_every_listener_is_told_the_end_and_the_server_ends_at_once(own_server: Server) -> None:

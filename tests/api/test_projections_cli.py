@@ -1,5 +1,6 @@
 """`runlog projections`: what is derived can always be listed, checked, and had again from the log."""
 
+import json
 import os
 import shutil
 import sqlite3
@@ -10,7 +11,8 @@ from typing import Any
 import pytest
 
 from projections.known import NAMES, VERSIONS
-from tests.commands import V1_FILE, Ran, everything_under, runlog
+from tests.commands import V1_FILE, Ran, everything_under, migrate, runlog
+from tests.projections.logs import append, run_id_of
 from tests.server import Server, until
 
 
@@ -162,23 +164,58 @@ def test_changed_deleted_and_foreign_files_are_found_by_a_check_and_repaired_by_
     tamper(changed)
     deleted.unlink()
     (root / "notes.txt").write_text("mine")
+    (root / "two\nlines").write_text("mine")
     found = projections(stopped, "check", "files", "--json")
     assert found.code == 1
     assert found.json["changed"] == [str(changed.relative_to(root))]
     assert found.json["missing"] == [str(deleted.relative_to(root))]
-    assert found.json["foreign"] == ["notes.txt"]
+    assert found.json["foreign"] == ["notes.txt", "two\nlines"]
     listed = projections(stopped, "check", "files").out
     assert f"changed  {changed.relative_to(root)}" in listed
     assert f"missing  {deleted.relative_to(root)}" in listed
     assert "foreign  notes.txt" in listed
+    assert "foreign  two\\nlines" in listed.splitlines()
     rebuilt = projections(stopped, "rebuild", "files", "--json")
     assert rebuilt.code == 0
     assert [(one["name"], one["quarantined"]) for one in rebuilt.json["rebuilt"]] == [("files", 1)]
-    assert everything_under(root) == right | {"notes.txt": b"mine"}
+    assert everything_under(root) == right | {"notes.txt": b"mine", "two\nlines": b"mine"}
     (kept,) = (stopped.data_dir / "quarantine").iterdir()
     assert kept.read_bytes() == b"changed by someone"
-    (root / "notes.txt").unlink()
+    for foreign in ("notes.txt", "two\nlines"):
+        (root / foreign).unlink()
     assert projections(stopped, "check", "files").code == 0
+
+
+@pytest.mark.parametrize(("batch_size", "seq"), [(256, 10), (5, 12), (5, 37)])
+def test_damage_in_the_log_accuses_no_file_and_is_told_by_its_event(tmp_path: Path, batch_size: int, seq: int) -> None:
+    """In the newest batch too, for that one was signed for. Exit code 3; `verify` names the line, and no file."""
+    data_dir = tmp_path / "data"
+    assert migrate(V1_FILE, data_dir, "--no-backup", "--batch-size", batch_size).code == 0
+    segment = next((data_dir / "log" / "segments").iterdir())
+    lines = segment.read_bytes().splitlines(keepends=True)
+    lines[seq] = lines[seq].replace(b'"status":"', b'"status":"-', 1)
+    segment.write_bytes(b"".join(lines))
+    place = f"Segment {segment.name}, byte {sum(map(len, lines[:seq]))}, seq {seq}."
+    for command in (("check", "files"), ("list",)):
+        refused = runlog("projections", *command, "--data-dir", data_dir)
+        assert (refused.code, refused.out) == (3, "")
+        assert place in refused.err
+        assert "runlog log verify" in refused.err
+    verified = runlog("verify", "--v1-path", V1_FILE, "--data-dir", data_dir, "--json")
+    assert "the dated files were not compared" in verified.err
+    (tampered,) = verified.json["tampered"]
+    assert tampered.startswith(f"log/segments/{segment.name}, byte ")
+
+
+def test_a_log_from_before_there_were_checkpoints_can_be_listed_and_checked(stopped: Server) -> None:
+    """Its first open signs it."""
+    identity = stopped.data_dir / "log" / "log.json"
+    facts = json.loads(identity.read_bytes())
+    del facts["vkey"]
+    identity.write_text(json.dumps(facts))
+    (stopped.data_dir / "log" / "checkpoint").unlink()
+    assert projections(stopped, "check", "files").code == 0
+    assert {one["state"] for one in projections(stopped, "list", "--json").json["projections"]} == {"running"}
 
 
 def test_a_check_works_beside_a_running_server(own_server: Server) -> None:
@@ -199,6 +236,19 @@ def test_a_lost_state_does_not_excuse_missing_files(stopped: Server) -> None:
 
 
 # --- rebuild
+
+
+def test_what_stopped_a_rebuild_without_a_server_is_listed(stopped: Server) -> None:
+    """Of each of them, as a server would have found it; and every one gets its chance."""
+    append(stopped.data_dir, [("run.renamed", run_id_of(1), {})])
+    refused = projections(stopped, "rebuild", "all")
+    assert (refused.code, refused.out.count("Rebuilding")) == (3, len(NAMES))
+    listed = projections(stopped, "list", "--json").json["projections"]
+    head = listed[0]["head"]
+    assert [(one["name"], one["state"], one["position"]) for one in listed] == [
+        (name, "failed", head - 1) for name in NAMES
+    ]
+    assert {(one["error"]["seq"], one["error"]["type"]) for one in listed} == {(head, "rmos.run.renamed.v1")}
 
 
 def test_a_rebuilt_catalog_equals_the_incremental_one_row_for_row_and_the_tree_byte_for_byte(
@@ -227,6 +277,20 @@ def test_a_catalog_deleted_while_the_server_was_stopped_comes_back_the_same(stop
     finally:
         stopped.stop()
     assert rows(stopped.data_dir) == before
+
+
+def test_files_deleted_while_the_server_was_stopped_come_back_the_same(stopped: Server) -> None:
+    """By a start of the server, which says so; what it says of itself is true again."""
+    before = everything_under(stopped.data_dir / "runs")
+    shutil.rmtree(stopped.data_dir / "runs")
+    try:
+        stopped.start()
+        until(lambda: is_at_the_head(stopped), "the projections were at the head")
+    finally:
+        stopped.stop()
+    assert everything_under(stopped.data_dir / "runs") == before
+    assert "projection.starts_over" in stopped.output()
+    assert projections(stopped, "check", "files").code == 0
 
 
 @pytest.mark.parametrize("what", ["a WAL of another state", "bytes that are no database", "an interrupted rebuild"])

@@ -193,7 +193,7 @@ async def test_after_a_power_loss_at_any_moment_all_that_was_acknowledged_is_the
     await work.run()
     assert len(work.disk.names("log/segments")) >= 3
     assert len(work.indexes) >= 2
-    assert len(work.crashes) > 200
+    assert len(work.crashes) > 100  # some 200: how many depends on what the machine has time for
     padded = [path for path, found in content(work.disk) if found and found.endswith(b"\0")]
     assert not padded, "a log that was closed has no padding"
     await check_all(work, tmp_path)

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from structlog.testing import capture_logs
 
 from eventlog.batch import Appended, Expected, Stream
 from eventlog.canonical import canonical
@@ -217,13 +218,16 @@ async def test_a_lock_whose_holder_is_not_known_is_a_lock_all_the_same(tmp_path)
             Log.open(tmp_path)
 
 
+class Stepping:
+    """A clock that a test sets."""
+
+    now = 1_767_589_636_000_000
+
+    def now_us(self) -> int:
+        return self.now
+
+
 async def test_a_clock_that_steps_back_is_noticed_and_times_rise_all_the_same(tmp_path):
-    class Stepping:
-        now = 1_767_589_636_000_000
-
-        def now_us(self) -> int:
-            return self.now
-
     clock = Stepping()
     async with opened(tmp_path, clock=clock) as log:
         first = (await add(log, "run_1", "a")).events[0]
@@ -235,6 +239,40 @@ async def test_a_clock_that_steps_back_is_noticed_and_times_rise_all_the_same(tm
         assert (await add(log, "run_3", "c")).events[0].time == "2026-01-05T05:07:16.000002Z"
 
 
+async def test_a_clock_that_stepped_back_is_warned_of_once_until_it_has_caught_up(tmp_path):
+    """By the append that meets it, whether or not anybody asks how the server is."""
+    clock = Stepping()
+
+    async def told_after(step_us: int) -> list[tuple[str, str, float]]:
+        clock.now += step_us
+        with capture_logs() as lines:
+            await add(log, "run_1", "a", expected=log.head if log.head >= 0 else Stream.ABSENT)
+        told = [line for line in lines if line["event"] == "clock.stepped_back"]
+        return [(line["event"], line["log_level"], line["held_s"]) for line in told]
+
+    async with opened(tmp_path, clock=clock) as log:
+        assert await told_after(0) == []
+        assert await told_after(-5_000_000) == []  # 5 s are borne
+        assert await told_after(-1_000_000) == [("clock.stepped_back", "warning", 6.000001)]
+        assert await told_after(-1_000_000) == []
+        assert await told_after(6_000_000) == []  # it has not caught up yet
+        assert await told_after(-7_000_000) == []
+        assert await told_after(60_000_000) == []
+        assert await told_after(-3600_000_000) == [("clock.stepped_back", "warning", 3600.0)]
+    async with opened(tmp_path, clock=clock) as log:  # whoever reads of this start alone is told too
+        assert len(await told_after(0)) == 1
+
+
+async def test_a_stream_is_read_in_pieces_from_any_event_on(tmp_path):
+    async with opened(tmp_path) as log:
+        await add(log, "run_1", "a")
+        await add(log, "run_2", "b")
+        await add(log, "run_1", "c", "d", expected=0)
+        for bytes_max, expected in ((1, [2]), (1 << 20, [2, 3])):
+            assert [event.seq for event in log.read_stream_from("run_1", 1, bytes_max)] == expected
+        assert log.read_stream_from("run_1", 4, 1) == log.read_stream_from("run_3", 0, 1) == []
+
+
 async def test_events_are_written_into_nuls_laid_ahead_of_them_which_no_reader_meets(tmp_path):
     """Neither while the log is open, nor in a segment that is finished, nor after a close."""
     limits = Limits(segment_bytes_max=4000, ahead_bytes=3000, ahead_after_batches=2)
@@ -244,7 +282,7 @@ async def test_events_are_written_into_nuls_laid_ahead_of_them_which_no_reader_m
         for number in range(20):
             await add(log, f"run_{number}", "x" * 300)
             followed += follower.read(log.end)
-            assert last_whole_batch(disk).next_seq == log.head + 1
+            assert last_whole_batch(disk, log.head + 1).next_seq == log.head + 1
             newest = max((tmp_path / "log/segments").iterdir())
             sizes.add(newest.stat().st_size > log.end.offset)
     assert True in sizes, "nothing was ever written ahead"

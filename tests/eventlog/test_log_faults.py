@@ -5,6 +5,7 @@ import errno
 import sqlite3
 
 import pytest
+from structlog.testing import capture_logs
 
 from eventlog.batch import Appended, Stream
 from eventlog.commit import Limits
@@ -164,9 +165,12 @@ async def test_a_fault_of_our_own_in_the_writer_halts_the_log_instead_of_leaving
     log = Log.open(tmp_path)
     await add(log, "a")
     monkeypatch.setattr(log._index, "revisions", wrong)
-    with pytest.raises(LogHalted) as caught:
+    with capture_logs() as lines, pytest.raises(LogHalted) as caught:
         await add(log, "b")
     assert "a fault of ours" in caught.value.reason
+    (line,) = [line for line in lines if line["event"] == "log.halted"]
+    (segment,) = (tmp_path / "log" / "segments").iterdir()
+    assert (line["segment"], line["offset"], line["seq"]) == (segment.name, log.end.offset, 1)
     assert names_of(log) == ["a"]
     await log.close()
 

@@ -1,9 +1,11 @@
 import contextlib
 import hashlib
 import os
+import shutil
 import sqlite3
 
 import pytest
+from structlog.testing import capture_logs
 
 from eventlog.canonical import sha256_json
 from projections import tree
@@ -207,6 +209,50 @@ def test_folding_from_nothing_gives_the_same_tree_byte_for_byte(batch, open_file
 def test_another_root_starts_over(open_files, tmp_path):
     feed(open_files(), Story().created().events)
     assert open_files("elsewhere").saved() is None
+    assert open_files().saved() == saved_at(1)
+
+
+@pytest.mark.parametrize("what", ["the root", "its days"])
+def test_a_deleted_tree_comes_back_the_same_and_why_is_told(what, open_files, root):
+    story = rich_story()
+    feed(open_files(), story.events)
+    before = tree_of(root)
+    if what == "the root":
+        shutil.rmtree(root)
+    else:
+        (root / "notes.txt").write_bytes(b"of others")
+        for day in root.glob("????-??-??"):
+            shutil.rmtree(day)
+    with capture_logs() as logs:
+        files = open_files()
+    assert [(line["event"], line["name"], line["log_level"]) for line in logs] == [
+        ("projection.starts_over", "files", "warning")
+    ]
+    assert files.saved() is None
+    feed(files, story.events, batch=3)
+    (root / "notes.txt").unlink(missing_ok=True)
+    assert tree_of(root) == before
+    assert files.quarantined == 0
+
+
+def test_a_tree_that_is_rightly_empty_starts_over_no_more_than_once(open_files, root):
+    """Also where nobody but the withdrawn had a day; and where there was no run yet, never."""
+    feed(open_files(), [])
+    assert open_files().saved() is None
+    story = Story().created().withdrawn()
+    feed(open_files(), story.events)
+    assert open_files().saved() == saved_at(2)
+    shutil.rmtree(root)
+    feed(open_files(), story.events)
+    assert tree_of(root) == {}
+    assert open_files().saved() == saved_at(2)
+
+
+def test_a_tree_that_is_out_of_reach_does_not_start_over(open_files, root):
+    """What cannot be seen is not known to be gone."""
+    feed(open_files(), Story().created().events)
+    root.rename(root.with_name("away"))
+    root.write_bytes(b"in its place")
     assert open_files().saved() == saved_at(1)
 
 

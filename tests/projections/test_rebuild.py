@@ -4,10 +4,13 @@ import sqlite3
 from contextlib import closing
 
 import pytest
+from attrs import evolve
+from structlog.testing import capture_logs
 
 from projections.known import NAMES
 from projections.offline import catch_up, locked, opened, rebuild
 from projections.projection import ProjectionFailed
+from projections.stopped import facts_of, note, noted
 from tests.projections.logs import append, many, run_id_of
 from tests.projections.story import tree_of
 
@@ -35,8 +38,12 @@ def fed_in_pieces(data_dir, told, pieces=4):
     step = len(told) // pieces + 1
     for begin in range(0, len(told), step):
         append(data_dir, told[begin : begin + step])
-        with opened(data_dir) as (_, log):
-            catch_up(log, data_dir, data_dir / "runs", lambda _done: None)
+        catch_all_up(data_dir)
+
+
+def catch_all_up(data_dir):
+    with opened(data_dir) as (_, log):
+        catch_up(log, data_dir, data_dir / "runs", lambda _done: None)
 
 
 def rebuild_all(data_dir, on_progress=lambda _done: None, names=NAMES):
@@ -61,8 +68,7 @@ def test_what_was_rebuilt_goes_on_as_what_was_fed_in_pieces(tmp_path):
     append(tmp_path / "rebuilt", told[:500])
     rebuild_all(tmp_path / "rebuilt")
     append(tmp_path / "rebuilt", told[500:])
-    with opened(tmp_path / "rebuilt") as (_, log):
-        catch_up(log, tmp_path / "rebuilt", tmp_path / "rebuilt" / "runs", lambda _done: None)
+    catch_all_up(tmp_path / "rebuilt")
     assert tree_of(tmp_path / "rebuilt" / "runs").keys() == tree_of(tmp_path / "fed" / "runs").keys()
     for name in DATABASES:
         schema, tables = rows(tmp_path / "rebuilt" / f"{name}.sqlite")
@@ -101,8 +107,7 @@ def test_a_files_rebuild_that_was_ended_is_gone_on_with(tmp_path):
     with pytest.raises(Ended):
         rebuild_all(tmp_path, end, ["files"])
     assert tree_of(tmp_path / "runs") == before[1]
-    with opened(tmp_path) as (_, log):
-        catch_up(log, tmp_path, tmp_path / "runs", lambda _done: None)
+    catch_all_up(tmp_path)
     assert state_of(tmp_path) == before
 
 
@@ -116,6 +121,53 @@ def test_an_event_of_an_unknown_type_stops_a_rebuild_and_names_the_event(tmp_pat
         rebuild_all(tmp_path, names=[name])
     assert failed.value.seq == len(many(20))
     assert {each: rows(tmp_path / f"{each}.sqlite") for each in DATABASES} == before
+
+
+@pytest.mark.parametrize("stopper", ["unknown", "damaged", "missing"])
+@pytest.mark.parametrize("name", NAMES)
+def test_what_stops_a_projection_is_logged_with_its_place(tmp_path, name, stopper):
+    append(tmp_path, [*many(3), ("run.renamed" if stopper == "unknown" else "run.withdrawn", run_id_of(1), {})])
+    with opened(tmp_path) as (_, log), locked(tmp_path):
+        (segment,) = (tmp_path / "log" / "segments").iterdir()
+        *before, last = segment.read_bytes().splitlines(True)
+        if stopper == "damaged":
+            segment.write_bytes(b"".join([*before, last.replace(b'"actor":', b'"Actor":')]))
+        if stopper == "missing":
+            segment.rename(tmp_path / "elsewhere")
+        with capture_logs() as lines, pytest.raises(ProjectionFailed):
+            rebuild(name, log, tmp_path, tmp_path / "runs", lambda _done: None)
+    (line,) = [line for line in lines if line["event"] == "projection.failed"]
+    place = (None, None, 0) if stopper == "missing" else (segment.name, sum(map(len, before)), len(before))
+    assert (line["segment"], line["offset"], line["seq"]) == place
+    assert line["log_level"] == "error"
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_what_stops_a_projection_is_noted_until_it_gets_over_it(tmp_path, name):
+    fed_in_pieces(tmp_path, many(20), pieces=1)
+    append(tmp_path, [("run.renamed", run_id_of(1), {})])
+    with pytest.raises(ProjectionFailed) as failed:
+        catch_all_up(tmp_path)
+    assert noted(tmp_path, name) == facts_of(evolve(failed.value, name=name))
+    segment = next((tmp_path / "log" / "segments").iterdir())
+    segment.write_bytes(segment.read_bytes().replace(b'"mode":', b'"Mode":', 1))
+    with pytest.raises(ProjectionFailed) as earlier:
+        rebuild_all(tmp_path, names=[name])
+    assert earlier.value.seq == 0
+    # A database keeps its old state, which is beyond that; the files start over, and stop there.
+    assert noted(tmp_path, name)["seq"] == (0 if name == "files" else failed.value.seq)
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("way", ["caught up", "rebuilt"])
+def test_a_note_of_what_stopped_a_projection_goes_when_it_is_at_the_head(tmp_path, name, way):
+    append(tmp_path, many(20))
+    note(tmp_path, ProjectionFailed(name, 3, "", "what was mended"))
+    if way == "caught up":
+        catch_all_up(tmp_path)
+    else:
+        rebuild_all(tmp_path, names=[name])
+    assert list(tmp_path.glob("*.failed.json")) == []
 
 
 @pytest.mark.parametrize(
@@ -134,6 +186,5 @@ def test_a_state_of_another_version_or_log_or_beyond_the_end_is_folded_anew(tmp_
             db.execute(change)
             if name != "files":
                 db.execute("DELETE FROM run")
-    with opened(tmp_path) as (_, log):
-        catch_up(log, tmp_path, tmp_path / "runs", lambda _done: None)
+    catch_all_up(tmp_path)
     assert state_of(tmp_path) == before

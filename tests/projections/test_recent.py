@@ -33,7 +33,7 @@ def disk(tmp_path_factory: pytest.TempPathFactory) -> PosixDisk:
 def test_every_lane_reads_each_event_once_and_in_order_whoever_goes_first(
     disk: PosixDisk, turns: list[tuple[int, int, bool]], kept_bytes: int
 ) -> None:
-    end = last_whole_batch(disk)
+    end = last_whole_batch(disk, 0)
     alone = [(one.seq, one.hash, one.bytes, one.place) for one in Follower(disk).read(end)]  # all of it
     begins = alone[30]  # a batch does
     middle = End(begins[0], begins[3].segment, begins[3].offset)
@@ -56,7 +56,7 @@ def test_every_lane_reads_each_event_once_and_in_order_whoever_goes_first(
 
 
 def test_what_all_lanes_have_read_is_let_go_and_one_that_stands_still_cannot_make_it_grow(disk: PosixDisk) -> None:
-    end = last_whole_batch(disk)
+    end = last_whole_batch(disk, 0)
     shared = Recent(2, bytes_max=20_000)
     first, second = Follower(disk), Follower(disk)
     while first.at.next_seq < end.next_seq:
