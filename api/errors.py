@@ -154,6 +154,10 @@ class BodyTooLarge(RunlogError):
         )
 
 
+_THE_REST = "The lines answered before this one are done: send again only what follows them."
+"""For errors that end a body of which a part is recorded: who sent all of it again without keys would double that part."""
+
+
 @frozen
 class BatchTooLong(RunlogError):
     """A batch goes on beyond its bound; the lines before it are done."""
@@ -198,6 +202,30 @@ class RequestTimeout(RunlogError):
 
 
 @frozen
+class LinesTimeout(RunlogError):
+    """A body of lines stopped coming when its answer had begun."""
+
+    code: ClassVar[str] = "REQUEST_TIMEOUT"
+    idle_s: float
+
+    @property
+    def message(self) -> str:
+        return f"No byte of the body came for {self.idle_s:g} s, so the request was ended. {_THE_REST}"
+
+
+@frozen
+class ServerEnding(RunlogError):
+    """The server ends before a body of lines does."""
+
+    code: ClassVar[str] = "LOG_BUSY"
+    retry_after_s: int = 1
+
+    @property
+    def message(self) -> str:
+        return f"The server is ending and did not wait for the rest of the body. {_THE_REST}"
+
+
+@frozen
 class RangeNotSatisfiable(RunlogError):
     """The range lies outside the attachment."""
 
@@ -223,6 +251,18 @@ class BadRequest(RunlogError):
 
 
 @frozen
+class LinesBroken(RunlogError):
+    """A body of lines cannot be read any more, and its answer had begun."""
+
+    code: ClassVar[str] = "MALFORMED_REQUEST"
+    reason: str
+
+    @property
+    def message(self) -> str:
+        return f"The body could not be read to its end: {self.reason}. {_THE_REST}"
+
+
+@frozen
 class HeadersTooLarge(RunlogError):
     """The request line or a header field is too long."""
 
@@ -245,3 +285,13 @@ class Internal(RunlogError):
             "Runlog met a fault of its own. If this was a write, repeat it with the same Idempotency-Key; and tell the "
             "operator the request_id, which finds the details in the server's log."
         )
+
+
+def ended_early(error: RunlogError) -> RunlogError:
+    """Return *error* as it is to be told in a line, after lines whose work is done."""
+    match error:
+        case RequestTimeout(idle_s):
+            return LinesTimeout(idle_s)
+        case BadRequest(reason):
+            return LinesBroken(reason)
+    return error

@@ -120,7 +120,7 @@ class Service(Reading):
         """Decide and encode a new run, under *run_id* or one that is minted; what *is_large*, off the event loop.
 
         Raises:
-            InvalidCommand, HashMismatch: from *decide*.
+            HashMismatch: from *decide*.
 
         """
         if is_large:

@@ -1,6 +1,7 @@
 """A log read beside its writer, or without one: what was signed, and nothing beyond it. No lock, no index, no trace.
 
-Whatever it gives out is true: events match their hash, and proofs lead to the checkpoint that it opened with.
+Whatever it gives out is true and whole: events match their hash and follow one another without a gap up to what was
+signed, and each proof was checked against the checkpoint that it opened with.
 """
 
 from collections.abc import Iterator
@@ -8,21 +9,37 @@ from functools import partial
 from pathlib import Path
 from typing import Self
 
-from attrs import define
+from attrs import define, frozen
 
 from eventlog.claims import claimed_hashes
 from eventlog.errors import LogCorrupt, LogDamaged
-from eventlog.event import Place, Recorded
-from eventlog.frame import FRAME_START, BadFrame, decode
+from eventlog.event import Recorded
+from eventlog.follow import EventMissing, Follower
 from eventlog.locate import Finder, located
-from eventlog.note import Checkpoint, Note
+from eventlog.merkle import Frontier, ProofRefused, leaf_hash
+from eventlog.note import Checkpoint, Note, NoteRefused, open_checkpoint
 from eventlog.opening import Identity, opened_checkpoint, read_identity
 from eventlog.posix import PosixDisk
 from eventlog.proof_text import LogProof
+from eventlog.recovery import End
+from eventlog.seals import read_seal, sealed_segments
 from eventlog.segment import SEGMENTS, segment_name, segment_numbers, segment_path
-from eventlog.tree import Tree
+from eventlog.tree import Tree, TreeDamaged
 
-_READ_BYTES = 8 << 20
+_READ_BYTES = 1 << 20
+
+
+@frozen
+class EventsNotSigned(LogCorrupt):
+    """From *seq* on there is an event that matches its hash and is not the one that was signed."""
+
+    @property
+    def message(self) -> str:
+        return (
+            f"From event {self.seq} on (segment {self.segment}, byte {self.offset}) the events are not those that were signed: "
+            "one or more were changed together with their hash, so nothing is taken out. Run `runlog log verify` to see "
+            "the extent, and restore that segment from a backup."
+        )
 
 
 @define
@@ -65,76 +82,98 @@ class Archive:
         """Return the segments that are there, in log order."""
         return segment_numbers(self._disk.names(SEGMENTS))
 
-    def proof(self, seq: int) -> LogProof:
-        """Return the proof that event *seq* is in the tree of the checkpoint.
+    def proof(self, recorded: Recorded) -> LogProof:
+        """Return the proof that *recorded* stands at its seq in the tree of the checkpoint; it was checked.
 
         Raises:
-            LogDamaged, LogCorrupt, TreeDamaged: the events do not lead to what was signed.
+            LogCorrupt: the events do not lead to what was signed, or *recorded* is not among them.
 
         """
-        if self._tree is None:
-            hashes = partial(claimed_hashes, self._disk, Finder(self._disk).place)
-            size, root = self.checkpoint.size, self.checkpoint.root
-            try:
-                self._tree = Tree.open(self._disk, size, hashes, size, root)
-            except LogDamaged as error:
-                raise located(self._disk, error) from None
-        return LogProof(seq, tuple(self._tree.inclusion_proof(seq, self.checkpoint.size)), self.note)
+        tree = self._tree = self._tree or self._opened_tree()
+        try:
+            hashes = tree.inclusion_proof(recorded.seq, self.checkpoint.size)
+            proof = LogProof(recorded.seq, tuple(hashes), self.note)
+            proof.check(bytes.fromhex(recorded.hash), self.checkpoint)
+        except TreeDamaged as error:
+            raise self._not_signed(LogDamaged(error.message, seq=error.first_seq)) from None
+        except ProofRefused:
+            place = recorded.place
+            raise EventsNotSigned(recorded.seq, segment_name(place.segment), place.offset) from None
+        return proof
 
-    def events(
-        self, *, stream: str | None = None, first: int = 0, days: tuple[int, int] | None = None
-    ) -> Iterator[Recorded]:
-        """Yield the events from seq *first*: of one *stream*, or of the segments of *days* (first and last, `20260105`).
+    def events(self, *, first: int = 0, days: tuple[int, int] | None = None) -> Iterator[Recorded]:
+        """Yield the events from seq *first*, all or those of the segments of *days* (first and last, `20260105`).
 
         Raises:
-            LogCorrupt: one of them does not match its hash.
+            LogCorrupt: one of them does not match its hash, or is missing. What came before it was yielded.
 
         """
-        needle = b"" if stream is None else b'"subject":"%b"' % stream.encode()
-        segments = [each for each in self.segments() if days is None or days[0] <= each // 10_000 <= days[1]]
-        start = Finder(self._disk).place(first) if first and first < self.checkpoint.size else None
-        for segment in segments:
-            if first >= self.checkpoint.size or (start is not None and segment < start.segment):
-                continue
-            offset = start.offset if start is not None and segment == start.segment else 0
-            for recorded in self._of_segment(segment, offset, needle):
-                if recorded.seq >= self.checkpoint.size:
+        for some in self._read(self._start(first, days)):
+            for recorded in some:
+                day = recorded.place.segment // 10_000
+                if days is not None and day > days[1]:
                     return
-                if recorded.seq >= first and (stream is None or recorded.stream == stream):
+                if days is None or day >= days[0]:
                     yield recorded
 
-    def _of_segment(self, segment: int, offset: int, needle: bytes) -> Iterator[Recorded]:
-        """Yield the events of a segment whose lines hold *needle*; others are passed over unread."""
-        rest = b""
-        while data := self._disk.read(segment_path(segment), offset, _READ_BYTES):
-            offset += len(data)
-            data = rest + data
-            base, start = offset - len(data), 0
-            end = data.rfind(b"\n") + 1
-            while start < end:
-                if needle:
-                    found = data.find(needle, start, end)
-                    if found < 0:
-                        break
-                    start = data.rfind(b"\n", start, found) + 1 or start
-                newline = data.find(b"\n", start)
-                place = Place(segment, base + start, newline + 1 - start)
-                recorded = _recorded(data[start : newline + 1], place, self.checkpoint.size)
-                if recorded is None:
-                    return
-                yield recorded
-                start = newline + 1
-            rest = data[end:]
+    def stream(self, stream: str) -> list[Recorded]:
+        """Return all events of *stream*, oldest first; the whole log is compared with the checkpoint, so that none is left out.
 
+        Raises:
+            LogCorrupt: any event of the log is not what was signed.
 
-def _recorded(line: bytes, place: Place, signed: int) -> Recorded | None:
-    """Return the event of a line; None if it lies above what was signed, and so may be anything."""
-    try:
-        frame = decode(line)
-    except BadFrame:
-        claimed = FRAME_START.match(line)
-        seq = int(claimed[1]) if claimed else signed
-        if seq >= signed:
-            return None
-        raise LogCorrupt(seq, segment_name(place.segment), place.offset) from None
-    return Recorded(frame.seq, frame.hash, frame.event, place)
+        """
+        subject = b'"subject":"%b"' % stream.encode()
+        frontier, found = Frontier(), list[Recorded]()
+        for some in self._read(End()):
+            frontier, _ = frontier.grown([leaf_hash(bytes.fromhex(each.hash)) for each in some])
+            found += (each for each in some if subject in each.bytes and each.stream == stream)
+        if frontier.root != self.checkpoint.root:
+            for recorded in self.events():
+                self.proof(recorded)  # one of them has none, and is named
+        return found
+
+    def _start(self, first: int, days: tuple[int, int] | None) -> End:
+        """Return where to begin to read."""
+        if days is not None:
+            return self._sealed_before(days[0])
+        if not 0 < first < self.checkpoint.size:
+            return End(first)
+        place = Finder(self._disk).place(first)
+        return End(first, place.segment, place.offset)
+
+    def _sealed_before(self, day: int) -> End:
+        """Return the end of the newest segment before *day* that has a good seal; what it tells needs no reading."""
+        for segment in reversed(sealed_segments(self._disk)):
+            if segment // 10_000 < day:
+                try:
+                    seal = open_checkpoint(read_seal(self._disk, segment) or b"", self.identity.verifier)
+                except NoteRefused:
+                    continue
+                return End(seal.size, segment, self._disk.size(segment_path(segment)) or 0)
+        return End()
+
+    def _read(self, start: End) -> Iterator[list[Recorded]]:
+        """Yield all events from *start* to the checkpoint, some at once; LogCorrupt where the next one is not there."""
+        segments = self.segments()
+        newest = segments[-1] if segments else None
+        # The checkpoint was read before the segments: what it covers is in them, whatever a writer does meanwhile.
+        end = End(self.checkpoint.size, newest, (self._disk.size(segment_path(newest)) or 0) if newest else 0)
+        follower = Follower(self._disk, start)
+        while follower.at.next_seq < end.next_seq:
+            some = follower.read(end, _READ_BYTES)
+            yield [recorded for recorded in some if recorded.seq < end.next_seq]
+
+    def _opened_tree(self) -> Tree:
+        hashes = partial(claimed_hashes, self._disk, Finder(self._disk).place)
+        size, root = self.checkpoint.size, self.checkpoint.root
+        try:
+            return Tree.open(self._disk, size, hashes, size, root)
+        except LogDamaged as error:
+            if error.segment:  # a frame that does not tell its hash
+                raise EventMissing(error.seq, error.segment, error.offset) from None
+            raise self._not_signed(error) from None
+
+    def _not_signed(self, error: LogDamaged) -> EventsNotSigned:
+        at = located(self._disk, error)
+        return EventsNotSigned(at.seq, at.segment, at.offset)

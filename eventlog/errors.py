@@ -102,7 +102,7 @@ class LogFull(EventLogError):
 
 @frozen
 class LogCorrupt(EventLogError):
-    """An event's stored bytes do not match its hash; it is never served."""
+    """An event's stored bytes do not match its hash, or it is not the one that was signed; it is never served."""
 
     code: ClassVar[str] = "LOG_CORRUPT"
     seq: int
@@ -112,7 +112,7 @@ class LogCorrupt(EventLogError):
     @property
     def message(self) -> str:
         return (
-            f"Event {self.seq} (segment {self.segment}, byte {self.offset}) does not match its hash, so it "
+            f"Event {self.seq} (segment {self.segment}, byte {self.offset}) does not match its hash or the signed tree, so it "
             "is not served. Other events are. Ask the operator to run `runlog log verify` and to "
             "restore that segment from a backup."
         )

@@ -20,6 +20,8 @@ from eventlog.background import is_set_within, later
 from eventlog.batch import Batch
 from eventlog.disk import Disk
 from eventlog.errors import CheckpointBehind, LogCorrupt
+from eventlog.event import Recorded
+from eventlog.merkle import ProofRefused
 from eventlog.note import Checkpoint, Note, signed_checkpoint
 from eventlog.proof_text import LogProof
 from eventlog.seals import CHECKPOINT, write_seal
@@ -146,17 +148,28 @@ class Notary:
             await self._moved.wait()
         return self.published
 
-    def proof(self, seq: int, published: Published) -> LogProof:
-        """Return the proof that event *seq* is in the tree of *published*, in well under a millisecond.
+    def proof(self, recorded: Recorded, published: Published) -> LogProof:
+        """Return the proof that *recorded* is in the tree of *published*, checked, in well under a millisecond.
+
+        Raises:
+            LogCorrupt: it is not the event that was signed, or a part of the tree is lost and the log cannot make it again.
+
+        """
+        hashes = self._told(lambda: self._tree.inclusion_proof(recorded.seq, published.size))
+        proof = LogProof(recorded.seq, tuple(hashes), published.note)
+        try:
+            proof.check(bytes.fromhex(recorded.hash), published.checkpoint)
+        except ProofRefused as error:
+            raise self._found_corrupt(recorded.seq, f"it was changed together with its hash: {error.reason}") from None
+        return proof
+
+    def consistency(self, old: int, size: int) -> list[bytes]:
+        """Return the proof that the first *old* events are the beginning of the first *size*.
 
         Raises:
             LogCorrupt: a part of the tree is lost, and the log cannot make it again.
 
         """
-        return self._told(lambda: LogProof(seq, tuple(self._tree.inclusion_proof(seq, published.size)), published.note))
-
-    def consistency(self, old: int, size: int) -> list[bytes]:
-        """Return the proof that the first *old* events are the beginning of the first *size*; errors as above."""
         return self._told(lambda: self._tree.consistency_proof(old, size))
 
     def tile(self, tile: Tile) -> bytes | None:
@@ -267,9 +280,7 @@ class Notary:
         try:
             return find()
         except TreeDamaged as error:
-            tile = Tile.parse(error.tile)
-            first = tile.number * TILE_WIDTH ** (max(tile.level, 0) + 1) if tile else 0
-            raise self._found_corrupt(first, str(error)) from None
+            raise self._found_corrupt(error.first_seq, str(error)) from None
         except LogCorrupt as error:
             raise self._found_corrupt(error.seq, str(error)) from None
 

@@ -54,8 +54,17 @@ class LogProof:
 
         """
         checkpoint = open_checkpoint(self.note.data, log)
-        verify_inclusion(leaf_hash(entry), self.index, checkpoint.size, self.hashes, checkpoint.root)
+        self.check(entry, checkpoint)
         return checkpoint
+
+    def check(self, entry: bytes, checkpoint: Checkpoint) -> None:
+        """Return if *entry* stands in the tree of *checkpoint*, which is that of the note: for who made or opened it himself.
+
+        Raises:
+            ProofRefused: it does not stand there.
+
+        """
+        verify_inclusion(leaf_hash(entry), self.index, checkpoint.size, self.hashes, checkpoint.root)
 
 
 @frozen

@@ -58,8 +58,8 @@ class InvalidJson(EventLogError):
         return f"{self.errors[0].message} ({self.errors[0].path}). Correct it and send the request again."
 
 
-def parse(text: bytes) -> Any:
-    """Return the value of *text*.
+def parse(text: bytes, nesting_max: int = NESTING_MAX) -> Any:
+    """Return the value of *text*, which may be nested *nesting_max* levels deep.
 
     Raises:
         MalformedJson: *text* is not JSON, is empty, or starts with a byte order mark.
@@ -69,10 +69,10 @@ def parse(text: bytes) -> Any:
     try:
         value = orjson.loads(text)
     except orjson.JSONDecodeError:
-        return _parse_slowly(text)
-    if _is_certainly_strict(text, value):
+        return _parse_slowly(text, nesting_max)
+    if _is_certainly_strict(text, value, nesting_max):
         return value
-    return _parse_slowly(text)
+    return _parse_slowly(text, nesting_max)
 
 
 def parse_own(text: bytes) -> Any:
@@ -82,14 +82,14 @@ def parse_own(text: bytes) -> Any:
     return orjson.loads(text)
 
 
-def _is_certainly_strict(text: bytes, value: Any) -> bool:
+def _is_certainly_strict(text: bytes, value: Any, nesting_max: int) -> bool:
     """Tell by counting, without a walk: no large integer, no deep nesting, as many strings written as kept.
 
     orjson keeps one of two equal keys; so a text with a duplicate holds more strings than what was kept.
     """
     if _NINETEEN_DIGITS in text.translate(_ONLY_DIGITS):
         return False
-    if text.count(b"{") + text.count(b"[") > NESTING_MAX and _nesting(text) > NESTING_MAX:
+    if text.count(b"{") + text.count(b"[") > nesting_max and _nesting(text) > nesting_max:
         return False
     return _quotes(text) == _quotes(orjson.dumps(value))
 
@@ -114,7 +114,7 @@ def _nesting(text: bytes) -> int:
     return deepest
 
 
-def _parse_slowly(text: bytes) -> Any:
+def _parse_slowly(text: bytes, nesting_max: int = NESTING_MAX) -> Any:
     if text.startswith(b"\xef\xbb\xbf"):
         raise MalformedJson("it starts with a byte order mark")
     try:
@@ -133,9 +133,9 @@ def _parse_slowly(text: bytes) -> Any:
     except json.JSONDecodeError as error:
         raise MalformedJson(f"{error.msg} at character {error.pos}", error.pos) from None
     except RecursionError:
-        raise InvalidJson((Fault("$", f"nesting is deeper than {NESTING_MAX} levels"),)) from None
-    if _nesting(text) > NESTING_MAX:
-        faults.append(Fault("$", f"nesting is deeper than {NESTING_MAX} levels"))
+        raise InvalidJson((Fault("$", f"nesting is deeper than {nesting_max} levels"),)) from None
+    if _nesting(text) > nesting_max:
+        faults.append(Fault("$", f"nesting is deeper than {nesting_max} levels"))
     if "\\u" in decoded:
         faults.extend(_lone_surrogates(value, "$"))
     if faults:

@@ -52,6 +52,12 @@ class TreeDamaged(EventLogError):
     tile: str
 
     @property
+    def first_seq(self) -> int:
+        """The first event under it."""
+        tile = Tile.parse(self.tile)
+        return tile.number * TILE_WIDTH ** (max(tile.level, 0) + 1) if tile else 0
+
+    @property
     def message(self) -> str:
         return (
             f"The events under {self.tile} do not lead to the signed root, so no proof over them is given out. "

@@ -8,7 +8,6 @@ import os
 from collections.abc import Callable
 from contextlib import closing
 from functools import partial
-from itertools import pairwise
 from pathlib import Path
 
 from attrs import define, field
@@ -18,11 +17,12 @@ from eventlog.errors import LogCorrupt, LogDamaged
 from eventlog.joining import Joining, Judge
 from eventlog.locate import Finder
 from eventlog.lock import is_held
-from eventlog.note import Checkpoint, NoteRefused, open_checkpoint
+from eventlog.note import Checkpoint, Note
 from eventlog.opening import LOG_JSON, Identity, is_as_written, opened_checkpoint, parse_identity
 from eventlog.parts import read_parts
 from eventlog.posix import PosixDisk
-from eventlog.seals import CHECKPOINT, first_seq, read_seal, seal_path, sealed_segments
+from eventlog.seal_check import Seals
+from eventlog.seals import CHECKPOINT, seal_path, sealed_segments
 from eventlog.segment import SEGMENTS, segment_numbers, segment_path
 from eventlog.signing import Verifier, encode_base64
 from eventlog.stored_tiles import StoredTiles
@@ -74,9 +74,7 @@ class _Verification:
     _is_from_before: bool = False
     """Whether nothing was ever signed, as in a log from before there were keys."""
     _signed: Checkpoint | None = None
-    _sealed: list[int] = field(factory=list)
-    """The segments that had a seal when the reading began."""
-    _seals: dict[int, Checkpoint] = field(factory=dict)
+    _seals: Seals = field(init=False)
     _segments: list[int] = field(factory=list)
     _joining: Joining = field(init=False)
     _tiles: StoredTiles = field(init=False)
@@ -89,13 +87,15 @@ class _Verification:
         self._read_identity()
         self._segments = segment_numbers(self._disk.names(SEGMENTS))
         sizes = [(each, self._disk.size(segment_path(each)) or 0) for each in self._segments]
-        self._read_seals()
+        key = Verifier.parse(self.verdict.key) if self.verdict.key else None
+        self._seals = Seals.read(self._disk, self._segments, key, self.verdict.add)
         self._tiles = StoredTiles(self._disk)
         self._joining = Joining(self.verdict.add, self._tiles.compare, self._targets())
         self._read_events(sizes)
         self._is_live = self._is_live or is_held(self._data_dir)
         self._judge_end()
-        self._judge_seals()
+        if not self._is_from_before:
+            self._seals.judge(self._signed.size if self._signed else None, self.verdict, is_live=self._is_live)
         for fault in strays(self._disk, self._segments, self._joining.next_seq, is_live=self._is_live):
             self.verdict.add(fault)
         self.verdict.tiles_missing = self._tiles.missing
@@ -125,10 +125,12 @@ class _Verification:
             return
         self.verdict.key, self.verdict.is_self_consistent_only = key.vkey, self._key is None
         try:
-            _, self._signed = opened_checkpoint(self._disk, key)
+            data, self._signed = opened_checkpoint(self._disk, key)
         except LogDamaged as error:
             self.verdict.add(Fault(error.what, CHECKPOINT))
             return
+        if sum(map(key.made, Note.parse(data).signatures)) > 1:  # other lines are those of witnesses
+            self.verdict.add(Fault("the log's own line stands in it more than once", CHECKPOINT))
         self.verdict.signed, self.verdict.origin = self._signed.size, self._signed.origin
         self.verdict.root = encode_base64(self._signed.root)
 
@@ -138,40 +140,10 @@ class _Verification:
             return "it names no key, for the log is from before there were keys: `runlog serve` signs it when it opens it next"
         return "it names no key, but a checkpoint or seals are there: the key was taken out of it; restore it from a backup"
 
-    def _read_seals(self) -> None:
-        self._sealed = sealed_segments(self._disk)
-        for segment in self._sealed:
-            if segment not in self._segments[:-1]:
-                continue
-            try:
-                verifier = Verifier.parse(self.verdict.key) if self.verdict.key else None
-                if verifier is not None:
-                    self._seals[segment] = open_checkpoint(read_seal(self._disk, segment) or b"", verifier)
-            except NoteRefused as error:
-                self.verdict.add(Fault(f"it counts for nothing: {error.reason}", seal_path(segment)))
-
-    def _judge_seals(self) -> None:
-        """Judge which seals were there; of a live log the newest come when the checkpoint does."""
-        for segment, following in pairwise(self._segments):
-            if segment in self._sealed or self._is_from_before:
-                continue
-            if self._is_live and (following == self._segments[-1] or self._ends_above(following)):
-                self.verdict.note(f"{seal_path(segment)} is not there yet.")
-            else:
-                self.verdict.add(Fault("the seal of a finished segment is missing", seal_path(segment)))
-        if self._segments and self._segments[-1] in self._sealed and not self._is_live:
-            path = seal_path(self._segments[-1])
-            self.verdict.add(Fault("it is the seal of a segment that is not finished", path))
-
-    def _ends_above(self, following: int) -> bool:
-        """Tell whether the segment before *following* ends above the checkpoint that was read."""
-        end = first_seq(self._disk, following)
-        return self._signed is not None and end is not None and end > self._signed.size
-
     def _targets(self) -> dict[int, list[Judge]]:
         """Return which root is to be compared at which size."""
         targets: dict[int, list[Judge]] = {}
-        for segment, seal in self._seals.items():
+        for segment, seal in self._seals.good.items():
             targets.setdefault(seal.size, []).append(partial(self._compare_root, seal, seal_path(segment)))
         if self._signed is not None and self._signed.size:
             targets.setdefault(self._signed.size, []).append(partial(self._compare_root, self._signed, CHECKPOINT))
@@ -220,7 +192,7 @@ class _Verification:
         return stretch.first.seq != self._joining.next_seq or bool(stretch.bad)
 
     def _end_segment(self, segment: int) -> None:
-        seal = self._seals.get(segment)
+        seal = self._seals.good.get(segment)
         self._joining.end_of_segment(seal.size if seal else None)
         if seal is not None and seal.size != self._joining.next_seq and not self._joining.is_broken:
             what = f"it is signed for {seal.size} events, and its segment ends at {self._joining.next_seq}"

@@ -49,6 +49,7 @@ class Rule:
 
 
 RULES = (
+    Rule("GET", "/", ANYBODY),
     Rule("GET", "/healthz", ANYBODY),
     Rule("GET", f"{BASE}/log/checkpoint", ANYBODY),
     Rule("GET", f"{BASE}/log/key", ANYBODY),

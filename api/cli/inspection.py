@@ -23,7 +23,7 @@ from api.cli.v1_options import (
 from api.settings import Settings
 
 if TYPE_CHECKING:
-    from api.migration.holdings import Holdings
+    from api.migration.holdings import Damage, Holdings
     from api.migration.status import Status
     from api.migration.v1_text import V1Record, V1Unreadable
     from api.migration.verify import Comparison
@@ -36,9 +36,10 @@ _NEXT_OF_STATUS = {
     "LOG_ONLY": "Next: nothing; there is no v1 record here.",
 }
 
+_MEND_LOG = "`runlog log verify` shows how far the damage goes; restore that segment from a backup."
 # how a path begins that was tampered with, and what to do about it; the last one is of the dated files
 _STEPS = {
-    "log": "`runlog log verify` shows how far the damage goes; restore that segment from a backup.",
+    "log": _MEND_LOG,
     "attachments/": "upload the same bytes to their run again, or restore them from a backup.",
     "": "`runlog projections rebuild files` puts the dated files right; beside a server say --url.",
 }
@@ -52,7 +53,8 @@ def status(v1_path: Path | None, data_dir: str | None, as_json: bool) -> int:
     """Show where the migration stands, also beside a running server.
 
     EMPTY: nothing anywhere. V1_ONLY: no record of v1 is in the log. PARTIAL: some are.
-    MIGRATED: all are, with the same content. LOG_ONLY: there are runs, and no v1 record.
+    MIGRATED: all are, with the same content. LOG_ONLY: there are runs, if only withdrawn ones, and
+    no v1 record. The exit code is 1 if the text of v1 or the log cannot be read to its end.
     """
     import attrs
 
@@ -64,16 +66,22 @@ def status(v1_path: Path | None, data_dir: str | None, as_json: bool) -> int:
     unread: list[V1Unreadable] = []
     with held_by(settings) as holdings, _records(path) as records:
         found = status_of(_readable(records, unread), holdings)
-    if unread:
-        click.echo(f"runlog: {unread[0].message} What stands before it was judged.", err=True)
+    faults = [f"{error.message} What stands before it was judged." for error in unread]
+    if holdings.damage:
+        faults.append(f"The log is damaged, so this is not sure: {_in_words(holdings.damage[0])}. {_MEND_LOG}")
+    for fault in faults:
+        click.echo(f"runlog: {fault}", err=True)
     if as_json:
         echo_json(attrs.asdict(found))
-        return 1 if unread else 0
-    click.echo(_status_in_words(found, path, settings.data_dir))
-    if unread:
-        return 1
-    click.echo(_NEXT_OF_STATUS[found.status])
-    return 0
+    else:
+        click.echo(_status_in_words(found, path, settings.data_dir))
+        if not faults:
+            click.echo(_NEXT_OF_STATUS[found.status])
+    return 1 if faults else 0
+
+
+def _in_words(damage: "Damage") -> str:
+    return f"log/segments/{damage.segment}, byte {damage.offset}: {damage.reason}"
 
 
 def _status_in_words(found: "Status", path: Path, data_dir: Path) -> str:
@@ -137,7 +145,7 @@ def _find_tampering(settings: Settings, holdings: "Holdings", found: "Comparison
     from projections.standing import LogMissing, check_files
 
     for damage in holdings.damage:
-        found.tampered.append(f"log/segments/{damage.segment}, byte {damage.offset}: {damage.reason}")
+        found.tampered.append(_in_words(damage))
     try:
         tree = check_files(settings.data_dir, settings.runs_dir, partial(bar, "Reading", unit="events"))
     except LogMissing:
@@ -193,9 +201,11 @@ def _print_comparison(found: "Comparison", as_json: bool) -> None:
 
 def next_steps(tampered: Iterable[str], *, any_missing: bool) -> list[str]:
     """Return what there is to do about what is missing or was tampered with, once for each kind."""
-    steps = ["`runlog migrate` imports what is missing, and says why it cannot."] if any_missing else []
     kinds = {next(kind for kind in _STEPS if path.startswith(kind)) for path in tampered}
-    return steps + [step for kind, step in _STEPS.items() if kind in kinds]
+    steps = [step for kind, step in _STEPS.items() if kind in kinds]
+    if any_missing and "log" not in kinds:  # what seems missing may be what is damaged, and no import begins there
+        steps.insert(0, "`runlog migrate` imports what is missing, and says why it cannot.")
+    return steps
 
 
 def _short(value: Any) -> str:

@@ -121,17 +121,17 @@ def prove(run_id: str, folder: Path, data_dir: str | None, as_json: bool) -> int
     from projections.run.errors import RunNotFound
     from projections.run.events import is_run_id
 
-    written: list[int] = []
     with closing(opened(settings_of(data_dir))) as archive:
-        for recorded in archive.events(stream=run_id) if is_run_id(run_id) else ():
-            proof = archive.proof(recorded.seq)
-            folder.mkdir(parents=True, exist_ok=True)
-            (folder / f"{recorded.seq}.event.json").write_bytes(recorded.bytes)
-            (folder / f"{recorded.seq}.tlog-proof").write_bytes(proof.data)
-            written.append(recorded.seq)
+        found = archive.stream(run_id) if is_run_id(run_id) else []
+        proofs = [archive.proof(recorded) for recorded in found]  # all of them, before a file is written
         vkey = archive.identity.vkey
-    if not written:
+    if not found:
         raise RunNotFound(run_id)
+    folder.mkdir(parents=True, exist_ok=True)
+    for recorded, proof in zip(found, proofs, strict=True):
+        (folder / f"{recorded.seq}.event.json").write_bytes(recorded.bytes)
+        (folder / f"{recorded.seq}.tlog-proof").write_bytes(proof.data)
+    written = [recorded.seq for recorded in found]
     if as_json:
         echo_json({"run_id": run_id, "seqs": written, "folder": str(folder), "key": vkey})
         return 0

@@ -72,7 +72,7 @@ def export(
     settings = settings_of(data_dir)
     with closing(opened(settings)) as archive:
         if run_id is not None:
-            found = archive.events(stream=run_id) if is_run_id(run_id) else iter(())
+            found = iter(archive.stream(run_id) if is_run_id(run_id) else ())
         else:
             assert first is not None
             assert last is not None

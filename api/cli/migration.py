@@ -34,7 +34,7 @@ _FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
 @click.command(epilog="Example: runlog migrate --v1-path old/runs.json --v1-attachments old/attachments --dry-run")
 @v1_path_option
 @click.option("--v1-attachments", metavar="DIR", type=_FOLDER, help="Where v1 kept the bytes of its attachments.")
-@click.option("--dry-run", is_flag=True, help="Judge every record, and write nothing but the --report.")
+@click.option("--dry-run", is_flag=True, help="Judge every record, and write nothing but the --report; not with --url.")
 @click.option("--no-backup", is_flag=True, help="Keep no copy of the v1 file; then it cannot be rolled back.")
 @click.option("--report", "report_path", metavar="FILE", type=FILE, help="Write what --json prints to FILE too.")
 @click.option(
@@ -71,6 +71,11 @@ def migrate(
     from api.migration.v1_text import V1Unreadable, check_is_object
 
     batch_size = min(batch_size, BATCH_SIZE_MAX)
+    if dry_run and url is not None:
+        raise click.UsageError(
+            "A dry run goes through no server: it reads the data directory, beside a running server too. Leave out "
+            "--url, and name the server's data directory with --data-dir, on its machine."
+        )
     settings = settings_of(data_dir)
     path = v1_path_of(v1_path, settings)
     require_v1(path)

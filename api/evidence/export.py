@@ -1,6 +1,6 @@
 """Evidence in one file: exact events, their proofs, the signed checkpoint, the attachments, and what checks them.
 
-What is packed was checked: an event that does not match its hash, or an attachment that is not there, ends the export.
+What is packed was checked: an event that is not what was signed, or an attachment that is not there, ends the export.
 Its layout is that of verify.py, which goes with it.
 """
 
@@ -82,7 +82,7 @@ def export(
     """Pack the events *found* into *target*; return how many they were. With none, nothing is written.
 
     Raises:
-        LogCorrupt, LogDamaged, TreeDamaged: an event is not what was signed.
+        LogCorrupt: an event is not what was signed.
         EvidenceIncomplete: an attachment is not.
 
     """
@@ -122,7 +122,7 @@ def _chained(first: Recorded, remaining: Iterator[Recorded]) -> Iterator[Recorde
 
 def _add_event(pack: Pack, archive: Archive, recorded: Recorded, attachments_dir: Path) -> None:
     pack.add(f"events/{recorded.seq}.event.json", [recorded.bytes])
-    pack.add(f"events/{recorded.seq}.tlog-proof", [archive.proof(recorded.seq).data])
+    pack.add(f"events/{recorded.seq}.tlog-proof", [archive.proof(recorded).data])
     if not recorded.bytes.endswith(NAMING.suffix):
         return
     digest, _ = NAMING.blob(recorded.bytes)

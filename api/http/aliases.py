@@ -18,14 +18,12 @@ from projections.run.old_names import sections
 
 async def recent(request: web.Request) -> web.StreamResponse:
     """GET /runs/recent: the newest page of `/runs`."""
-    params(request, "limit")
-    return await list_runs(request)
+    return await list_runs(request, ("limit",))
 
 
 async def query_recent(request: web.Request) -> web.StreamResponse:
     """GET /runs/query/recent: any page of `/runs`, without filters."""
-    params(request, "cursor", "limit")
-    return await list_runs(request)
+    return await list_runs(request, ("cursor", "limit"))
 
 
 async def compare(request: web.Request) -> web.StreamResponse:

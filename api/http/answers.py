@@ -8,7 +8,7 @@ from hashlib import sha256
 from aiohttp import web
 
 from api.http.accept import CSV, JSON
-from api.http.inputs import LARGE_BYTES
+from api.http.inputs import LARGE_BYTES, listed
 from api.http.ready import ReadyAnswer, fits
 from api.reading import View
 from api.service import Outcome
@@ -17,7 +17,7 @@ COMPRESS_BYTES_MIN = 1024
 
 
 async def answer(
-    request: web.BaseRequest,
+    request: web.Request,
     body: bytes,
     *,
     status: int = 200,
@@ -48,13 +48,13 @@ async def answer(
     return web.Response(status=status, body=body, headers=told)
 
 
-async def view_answer(request: web.BaseRequest, view: View, headers: Mapping[str, str] | None = None) -> web.Response:
+async def view_answer(request: web.Request, view: View, headers: Mapping[str, str] | None = None) -> web.Response:
     """Return a run."""
     return await answer(request, view.json, etag=view.etag, headers=headers)
 
 
 async def outcome_answer(
-    request: web.BaseRequest, outcome: Outcome, *, status: int, body: bytes | None = None, location: str | None = None
+    request: web.Request, outcome: Outcome, *, status: int, body: bytes | None = None, location: str | None = None
 ) -> web.Response:
     """Return what a command led to: the run, or *body*."""
     headers: dict[str, str] = {}
@@ -78,7 +78,7 @@ def compress(request: web.BaseRequest, response: web.Response) -> None:
 
 
 def _takes_gzip(request: web.BaseRequest) -> bool:
-    accepted = request.headers.get("Accept-Encoding")
+    accepted = listed(request, "Accept-Encoding")
     if not accepted:
         return False
     wanted: dict[str, bool] = {}
@@ -90,7 +90,7 @@ def _takes_gzip(request: web.BaseRequest) -> bool:
 
 def has(request: web.BaseRequest, etag: str) -> bool:
     """Tell whether If-None-Match names *etag*; by RFC 9110 weakly, so a compressed one counts too."""
-    given = request.headers.get("If-None-Match")
+    given = listed(request, "If-None-Match")
     if given is None:
         return False
     tags = [tag.strip().removeprefix("W/") for tag in given.split(",")]

@@ -20,6 +20,8 @@ from api.http.inputs import (
     check_not_encoded,
     flag,
     key_faults,
+    key_of,
+    listed,
     next_chunk,
     origin_of,
     params,
@@ -32,11 +34,12 @@ from api.reading import View
 from api.service import Service, logger
 from eventlog.blobs import BlobMismatch
 from eventlog.canonical import canonical
+from eventlog.errors import RunlogError
 from eventlog.event import IdempotencyKey
 from eventlog.strict_json import Fault
 from projections.run import events
 from projections.run.decide import decide_attachment
-from projections.run.errors import HashMismatch, InvalidCommand, RunNotFound, RunWithdrawn
+from projections.run.errors import HashMismatch, RunNotFound, RunWithdrawn
 from projections.run.events import is_run_id
 from projections.run.model import AddAttachment, RunState
 from projections.run.old_names import attachment_row
@@ -52,17 +55,17 @@ async def upload(request: web.Request) -> web.Response:
     settings = service.settings
     if (request.content_length or 0) > settings.attachment_bytes_max:
         raise BodyTooLarge(settings.attachment_bytes_max)
-    check_not_encoded(request)
-    faults: list[Fault] = []
-    query = params(request, "kind", "filename", faults=faults)
-    faults += key_faults(request.headers.get("Idempotency-Key"))
-    mime = request.headers.get("Content-Type", "application/octet-stream")
-    expected = _checked(request, query, mime, faults)
 
     async def chunks() -> AsyncIterator[bytes]:
         while not request.content.at_eof():
             yield await next_chunk(request, settings.idle_timeout_s)
 
+    try:
+        query, mime, expected = _checked(request)
+    except RunlogError:
+        if request.content_length is None:  # its size comes first
+            await _read_through(chunks(), settings.attachment_bytes_max, None)
+        raise
     await service.fresh()
     if not _may_be_replay(request, service):
         try:
@@ -117,12 +120,23 @@ def _mismatch(error: BlobMismatch) -> HashMismatch:
 
 def _may_be_replay(request: web.Request, service: Service) -> bool:
     """Tell whether the request's key was used before, so that its answer may not depend on the run as it is."""
-    key = request.headers.get("Idempotency-Key")
+    key = key_of(request)
     return key is not None and service.log.key_use(actor_of(request), IdempotencyKey(key, "")) is not None
 
 
-def _checked(request: web.Request, query: dict[str, str], mime: str, faults: list[Fault]) -> str | None:
-    """Refuse what is wrong with the metadata; return the digest that the client promises, in hex."""
+def _checked(request: web.Request) -> tuple[dict[str, str], str, str | None]:
+    """Return the parameters, the media type, and the digest that the client promises, in hex.
+
+    Raises:
+        UnsupportedMediaType: the body is compressed.
+        InvalidCommand: with every fault of the metadata.
+
+    """
+    check_not_encoded(request)
+    faults: list[Fault] = []
+    query = params(request, "kind", "filename", faults=faults)
+    faults += key_faults(key_of(request, faults))
+    mime = request.headers.get("Content-Type", "application/octet-stream")
     if "kind" not in query:
         faults.append(Fault("?kind", "is required: what the attachment is, such as gcode or preview"))
     elif len(query["kind"]) > 64 or has_controls(query["kind"]):
@@ -132,27 +146,27 @@ def _checked(request: web.Request, query: dict[str, str], mime: str, faults: lis
         faults.append(Fault("?filename", "must have at most 255 characters, no slashes and no control characters"))
     if len(mime) > 255 or not mime.isascii() or not mime.isprintable() or "/" not in mime:
         faults.append(Fault("Content-Type", "must be a media type, such as image/png"))
-    digest = request.headers.get("Content-Digest")
+    digest = listed(request, "Content-Digest")
     expected = None
     if digest is not None:
         expected = _hex_of(digest)
         if expected is None:
             faults.append(Fault("Content-Digest", "must be sha-256=:<base64 of 32 bytes>: (RFC 9530)"))
-    if faults:
-        raise InvalidCommand(tuple(faults))
-    return expected
+    refuse(faults)
+    return query, mime, expected
 
 
 def _hex_of(digest: str) -> str | None:
-    for member in digest.split(","):
-        found = _DIGEST.fullmatch(member.strip())
-        if found:
-            try:
-                raw = base64.b64decode(found[1], validate=True)
-            except binascii.Error:
-                return None
-            return raw.hex() if len(raw) == 32 else None
-    return None
+    members = [member.strip() for member in digest.split(",")]
+    ours = [member for member in members if member.startswith("sha-256=")]
+    found = _DIGEST.fullmatch(ours[-1]) if ours else None  # of equal keys the last counts (RFC 8941, 3.2)
+    if found is None:
+        return None
+    try:
+        raw = base64.b64decode(found[1], validate=True)
+    except binascii.Error:
+        return None
+    return raw.hex() if len(raw) == 32 else None
 
 
 async def list_attachments(request: web.Request) -> web.Response:
@@ -216,7 +230,7 @@ async def download(request: web.Request) -> web.StreamResponse:
         "Cache-Control": "private, max-age=31536000, immutable",
     }
     if has(request, etag):
-        return web.Response(status=304, headers={"ETag": etag})
+        return web.Response(status=304, headers={name: headers[name] for name in ("ETag", "Cache-Control")})
     wanted = _range(request, size, etag)
     start, end = wanted or (0, size)
     if wanted:
@@ -237,7 +251,7 @@ async def download(request: web.Request) -> web.StreamResponse:
 
 def _range(request: web.Request, size: int, etag: str) -> tuple[int, int] | None:
     """Return the one range that is asked for; None for the whole (many ranges, or none that can be read)."""
-    given = request.headers.get("Range")
+    given = request.headers.get("Range") if request.method == "GET" else None  # it means nothing else (RFC 9110, 14.2)
     if given is None or request.headers.get("If-Range", etag) != etag:
         return None
     found = _RANGE.fullmatch(given.strip())

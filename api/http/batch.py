@@ -16,7 +16,7 @@ from aiohttp import web
 from attrs import frozen
 
 from api.access.roles import BASE
-from api.errors import BadRequest, BatchTooLong, BodyTooLarge, Internal, RequestTimeout
+from api.errors import BadRequest, BatchTooLong, BodyTooLarge, Internal, ServerEnding, ended_early
 from api.http.accept import NDJSON
 from api.http.inputs import (
     LARGE_BYTES,
@@ -24,6 +24,7 @@ from api.http.inputs import (
     SERVICE,
     check_type,
     key_faults,
+    key_of,
     next_chunk,
     params,
     refuse,
@@ -71,7 +72,7 @@ async def create_batch(request: web.Request) -> web.StreamResponse:
     check_type(request, NDJSON)
     faults: list[Fault] = []
     params(request, faults=faults)
-    key = request.headers.get("Idempotency-Key")
+    key = key_of(request, faults)
     refuse(faults + key_faults(key))
     request[OWN_BOUND] = True
     batch = _Batch(request, service, sender_of(request), key)
@@ -147,7 +148,7 @@ class _Batch:
                     await self._portions.put(await self._begin(lines[at : at + _PORTION_LINES_MAX]))
                     await asyncio.sleep(0)
         except RunlogError as error:
-            await self._portions.put([error])
+            await self._portions.put([ended_early(error)])
         except Exception:  # a fault of ours, told like any other: nobody may wait for lines that never come
             logger.exception("http.failed", method=self._request.method, path=self._request.path)
             await self._portions.put([Internal()])
@@ -157,7 +158,7 @@ class _Batch:
         """Yield the lines of the body as they come.
 
         Raises:
-            BatchTooLong, RequestTimeout, BadRequest, LogBusy: it ends where its sender did not mean it to.
+            BatchTooLong, RequestTimeout, BadRequest, ServerEnding: it ends where its sender did not mean it to.
 
         """
         lines = Lines(self._settings.body_bytes_max)
@@ -177,13 +178,13 @@ class _Batch:
     async def _piece(self) -> bytes:
         try:
             return await next_chunk(self._request, self._settings.idle_timeout_s)
-        except RequestTimeout:
+        except RunlogError:
             raise
         except asyncio.CancelledError:
             task = asyncio.current_task()
             if task is None or task.cancelling():
                 raise
-            raise LogBusy() from None  # it is the body that is given up, for the server ends
+            raise ServerEnding() from None  # it is the body that is given up
         except Exception as error:  # aiohttp has many words for a body that breaks off
             raise BadRequest(f"the body broke off ({type(error).__name__})") from None
 
@@ -245,8 +246,7 @@ class _Batch:
             key = f"{self._key}→{self._number}"
         elif not isinstance(key, str) or key_faults(key):
             return self._sender, [Fault("$.idempotency_key", "must be 1 to 255 printable ASCII characters")]
-        # The request that a single POST of this line would be: either may be the retry of the other.
-        asked = {"method": "POST", "path": f"{BASE}/runs", "query": {}, "body": body}
+        asked = {"method": "POST", "path": f"{BASE}/runs/batch", "query": {}, "body": body}
         idempotency = IdempotencyKey(key, sha256(canonical(asked)).hexdigest())
         sender = self._sender
         return Origin(sender.actor, sender.request_id, sender.traceparent, idempotency), []

@@ -6,6 +6,7 @@ and answer wait for each other, so memory is bounded by one window of records, h
 
 import asyncio
 import binascii
+import json
 from base64 import b64decode
 from collections import Counter, deque
 from collections.abc import AsyncIterator
@@ -15,7 +16,7 @@ import attrs
 import orjson
 from aiohttp import web
 
-from api.errors import BodyTooLarge
+from api.errors import BodyTooLarge, ServerEnding, ended_early
 from api.http.accept import NDJSON
 from api.http.answers import outcome_answer
 from api.http.inputs import (
@@ -25,6 +26,7 @@ from api.http.inputs import (
     SERVICE,
     check_type,
     key_faults,
+    key_of,
     next_chunk,
     params,
     refuse,
@@ -34,19 +36,18 @@ from api.http.lines import Lines
 from api.http.problems import STATUSES, logger, told
 from api.http.runs import read_command
 from api.migration.import_record import ImportRecord, State, begun, ended
-from api.migration.migrate import BATCH_SIZE, BATCH_SIZE_MAX, Importer
+from api.migration.migrate import BATCH_SIZE, BATCH_SIZE_MAX, LINE_BYTES_MAX, Importer, KeepBlobs
 from api.migration.report import Verdict
 from api.migration.v1 import ImportedRun
 from api.migration.v1_text import V1Record
 from api.migration.v1_values import digest, is_size
-from eventlog.canonical import canonical
+from eventlog.blobs import BlobMismatch, Blobs, BlobTooLarge
 from eventlog.clock import SystemClock
-from eventlog.errors import LogBusy, RunlogError
-from eventlog.strict_json import Fault, parse
+from eventlog.errors import RunlogError
+from eventlog.strict_json import NESTING_MAX, Fault, parse
 from projections.run import events, model
 from projections.run.errors import InvalidCommand
 
-LINE_BYTES_MAX = 32 << 20
 STOPPING = web.AppKey("stopping", asyncio.Event)
 """Set when the server ends: an import may be long, and can be gone on with."""
 
@@ -80,7 +81,7 @@ async def import_records(request: web.Request) -> web.StreamResponse:
         async for answer in importing.answers():
             await response.write(orjson.dumps(answer) + b"\n")
     except RunlogError as error:  # the status has left already: it is told in a line
-        line = {"status": STATUSES[error.code], **told(error), "request_id": request[REQUEST_ID]}
+        line = {"status": STATUSES[error.code], **told(ended_early(error)), "request_id": request[REQUEST_ID]}
         await response.write(orjson.dumps(line, default=str) + b"\n")
     await response.write_eof()
     return response
@@ -99,7 +100,7 @@ class _Objects:
         """Return the next line; None at the end.
 
         Raises:
-            BodyTooLarge, RequestTimeout, MalformedJson, InvalidJson, InvalidCommand: it cannot be read.
+            BodyTooLarge, RequestTimeout, BadRequest, MalformedJson, InvalidJson, InvalidCommand: it cannot be read.
 
         """
         while not self._cut:
@@ -112,7 +113,11 @@ class _Objects:
         line = self._cut.popleft()
         if line is None:
             raise BodyTooLarge(LINE_BYTES_MAX)
-        value = await asyncio.to_thread(parse, line) if len(line) > LARGE_BYTES else parse(line)
+        nesting_max = NESTING_MAX + 1  # the record is judged by itself
+        if len(line) > LARGE_BYTES:
+            value = await asyncio.to_thread(parse, line, nesting_max)
+        else:
+            value = parse(line, nesting_max)
         if not isinstance(value, dict):
             raise InvalidCommand((Fault("$", "each line must be an object"),))
         return value
@@ -135,14 +140,15 @@ class _Importing:
         service = request.app[SERVICE]
         head = await lines.next()
         given = _head_of(head)
-        refuse(key_faults(request.headers.get("Idempotency-Key")))
+        refuse(key_faults(key_of(request)))
         origin = sender_of(request)
         data_dir = service.settings.data_dir
         record = await asyncio.to_thread(
             begun, data_dir, SystemClock(), given["v1_path"], given["v1_sha256"], given.get("backup")
         )
         size = given.get("batch_size", BATCH_SIZE)
-        importer = Importer(service.log, record.import_id, origin, _are_there, lambda _verdict: None, size)
+        keep = _holder_in(service.blobs)
+        importer = Importer(service.log, record.import_id, origin, keep, lambda _verdict: None, size)
         return cls(request.app, lines, record, importer)
 
     async def answers(self) -> AsyncIterator[dict[str, Any]]:
@@ -151,12 +157,16 @@ class _Importing:
         while (line := await self._lines.next()) is not None:
             if self._stopping.is_set():
                 await self._importer.flush()
-                raise LogBusy()
+                for verdict in self._verdicts():
+                    yield verdict
+                raise ServerEnding()
             if "end" in line:
+                if not is_size(line.get("failed", 0)):
+                    raise InvalidCommand((Fault("$.failed", "must be a number of records, 0 or more"),))
                 await self._importer.flush()
                 for verdict in self._verdicts():
                     yield verdict
-                yield await self._end(is_whole=line["end"] is True)
+                yield await self._end(line)
                 return
             if "blob" in line:
                 await self._keep(line)
@@ -182,15 +192,19 @@ class _Importing:
 
         def find(sha256: str) -> int | None:
             size = blobs.get(sha256)
-            return size if is_size(size) and self._service.blobs.size(sha256) == size else None
+            return size if is_size(size) else None
 
-        await self._importer.add(V1Record(line["run_id"], canonical(line["record"])), find)
+        await self._importer.add(V1Record(line["run_id"], _text_of(line["record"])), find)
         await self._service.pace.keep()
 
     async def _keep(self, line: dict[str, Any]) -> None:
         first = _part_of(line)
         parts = self._parts(first)
-        await self._service.blobs.put(parts, bytes_max=first["size_bytes"], expected_sha256=first["sha256"])
+        try:
+            await self._service.blobs.put(parts, bytes_max=first["size_bytes"], expected_sha256=first["sha256"])
+        except (BlobMismatch, BlobTooLarge):  # it changed while it was sent: the record that names it fails
+            async for _ in parts:
+                pass
 
     async def _parts(self, part: dict[str, Any]) -> AsyncIterator[bytes]:
         yield part["data"]
@@ -198,8 +212,9 @@ class _Importing:
             part = _part_of(await self._lines.next())
             yield part["data"]
 
-    async def _end(self, *, is_whole: bool) -> dict[str, Any]:
+    async def _end(self, line: dict[str, Any]) -> dict[str, Any]:
         resumed, found = self._importer.resumed, self._outcomes
+        found["failed"] += line.get("failed", 0)
         counts = {
             "total": found.total(),
             "imported": found["imported"] + resumed,
@@ -207,14 +222,29 @@ class _Importing:
             "conflicts": found["conflict"],
             "failed": found["failed"],
         }
-        state: State = "done" if is_whole else "stopped"
+        state: State = "done" if line["end"] is True else "stopped"
         data_dir = self._service.settings.data_dir
         await asyncio.to_thread(ended, data_dir, SystemClock(), self._record, state, counts)
         return {"end": {"position": self._service.log.head}}
 
 
-async def _are_there(_run: ImportedRun) -> None:
-    """The blobs came before the record that names them."""
+def _holder_in(blobs: Blobs) -> KeepBlobs:
+    """Return what finds the attachments of a run in *blobs*: they came before the record that names them."""
+
+    async def find(run: ImportedRun) -> None:
+        for one in run.attachments:
+            if blobs.size(one["sha256"]) != one["size_bytes"]:
+                raise BlobMismatch(one["sha256"], "none")
+
+    return find
+
+
+def _text_of(record: Any) -> bytes:
+    """Return *record* as JSON in its given order: what becomes of a record follows it."""
+    try:
+        return orjson.dumps(record)
+    except TypeError:  # an integer beyond 64 bits
+        return json.dumps(record, ensure_ascii=False).encode()
 
 
 def _head_of(line: dict[str, Any] | None) -> dict[str, Any]:

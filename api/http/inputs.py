@@ -10,7 +10,7 @@ from urllib.parse import parse_qsl, unquote
 from aiohttp import web
 from attrs import evolve
 
-from api.errors import BodyTooLarge, RequestTimeout, UnsupportedMediaType
+from api.errors import BadRequest, BodyTooLarge, RequestTimeout, UnsupportedMediaType
 from api.http.accept import JSON
 from api.service import Service
 from eventlog.canonical import sha256_json
@@ -29,6 +29,14 @@ LARGE_BYTES = 65_536
 """Bodies above this are parsed off the event loop."""
 
 ANONYMOUS = "anonymous"
+
+
+class BrokenFraming(TimeoutError):
+    """What a body is read with once its chunks cannot be told apart.
+
+    It is a TimeoutError because aiohttp, which reads on after an answer, takes no other for an end of the body.
+    """
+
 
 _TRACEPARENT = re.compile(r"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}", re.ASCII)
 
@@ -112,7 +120,7 @@ async def read_body(request: web.BaseRequest, bytes_max: int, idle_s: float) -> 
 
     Raises:
         BodyTooLarge: it is longer than *bytes_max*.
-        RequestTimeout: no byte of it came for *idle_s* seconds.
+        RequestTimeout, BadRequest: as for `next_chunk`.
 
     """
     if (request.content_length or 0) > bytes_max:
@@ -137,13 +145,22 @@ async def next_chunk(request: web.BaseRequest, idle_s: float) -> bytes:
 
     Raises:
         RequestTimeout: nothing came for *idle_s* seconds.
+        BadRequest: what came is not framed as HTTP says.
 
     """
     try:
         async with asyncio.timeout(idle_s):
             return await request.content.readany()
+    except BrokenFraming as error:
+        raise BadRequest(str(error)) from None
     except TimeoutError:
         raise RequestTimeout(idle_s) from None
+
+
+def listed(request: web.BaseRequest, name: str) -> str | None:
+    """Return a header whose value is a list: the lines that it came in are one (RFC 9110, 5.3). None if it is absent."""
+    lines = request.headers.getall(name, None)
+    return None if lines is None else ", ".join(lines)
 
 
 def check_type(request: web.BaseRequest, wanted: str) -> None:
@@ -170,8 +187,8 @@ def check_not_encoded(request: web.BaseRequest) -> None:
         UnsupportedMediaType: it is.
 
     """
-    encoding = request.headers.get("Content-Encoding")
-    if encoding is not None and encoding.strip().lower() not in ("identity", ""):
+    encoding = listed(request, "Content-Encoding")
+    if encoding is not None and any(part.strip().lower() not in ("identity", "") for part in encoding.split(",")):
         raise UnsupportedMediaType("Content-Encoding", encoding)
 
 
@@ -187,6 +204,26 @@ async def read_json(request: web.Request) -> tuple[Any, bool]:
     if len(body) > LARGE_BYTES:
         return await asyncio.to_thread(parse, body), True
     return parse(body), False
+
+
+def key_of(request: web.BaseRequest, faults: list[Fault] | None = None) -> str | None:
+    """Return the Idempotency-Key, if there is one; `key_faults` tells whether it is fit to be one.
+
+    Given a list of *faults*, it adds to them what is wrong, for the caller to refuse with its own.
+
+    Raises:
+        InvalidCommand: it stands more than once, and which one a retry would have is not known.
+
+    """
+    keys = request.headers.getall("Idempotency-Key", None)
+    if keys is None:
+        return None
+    found = [Fault("Idempotency-Key", "must stand once")] if len(keys) > 1 else []
+    if faults is None:
+        refuse(found)
+    else:
+        faults += found
+    return keys[0]
 
 
 def key_faults(key: str | None) -> list[Fault]:
@@ -206,7 +243,7 @@ def sender_of(request: web.BaseRequest) -> Origin:
 
 async def origin_of(request: web.BaseRequest, query: dict[str, str], body: Any, *, is_large: bool = False) -> Origin:
     """Return `sender_of` with the Idempotency-Key, which was checked; *body* is what stands for it in the request's hash."""
-    sender, key = sender_of(request), request.headers.get("Idempotency-Key")
+    sender, key = sender_of(request), key_of(request)
     if key is None:
         return sender
     asked = {"method": request.method, "path": unquote(request.rel_url.raw_path), "query": query, "body": body}

@@ -12,6 +12,8 @@ class Lines:
     """The beginning of a line whose end has not come."""
     _skipping: bool = False
     """Whether that line is too long already, and its rest is let pass."""
+    _is_blank: bool = False
+    """Whether what was let pass of it is blank so far: however long, such a line is none."""
 
     def feed(self, piece: bytes) -> list[bytes | None]:
         """Return the lines that *piece* ends, without blank ones; None stands for one that was too long."""
@@ -31,12 +33,14 @@ class Lines:
         line, skipped = bytes(self._rest), self._skipping
         self._rest, self._skipping = bytearray(), False
         if skipped:
-            return [None]
+            return [] if self._is_blank else [None]
         return [line] if line.strip() else []
 
     def _keep(self, part: bytes) -> None:
         if self._skipping:
+            self._is_blank = self._is_blank and not part.strip()
             return
         self._rest += part
         if len(self._rest) > self.line_bytes_max:
+            self._is_blank = self._rest.isspace()
             self._rest, self._skipping = bytearray(), True

@@ -4,6 +4,7 @@ import asyncio
 import base64
 import binascii
 import re
+from collections.abc import Collection
 from datetime import date
 from hashlib import sha256
 from typing import Any, get_args
@@ -66,11 +67,11 @@ class Ask:
     """Of the filters; a cursor belongs to one."""
 
 
-async def list_runs(request: web.Request) -> web.Response:
-    """GET /runs."""
+async def list_runs(request: web.Request, known: Collection[str] = _PARAMS) -> web.Response:
+    """GET /runs; under another name only the parameters that are *known* there."""
     service = request.app[SERVICE]
     faults: list[Fault] = []
-    given = params(request, *_PARAMS, faults=faults)
+    given = {name: value for name, value in params(request, *known, faults=faults).items() if name in known}
     ask = ask_of(given, faults)
     await service.fresh(stale_ok=ask.stale)
     page = await service.query(lambda query: query.page(ask.filters, ask.after, ask.limit, full=ask.full))

@@ -84,7 +84,7 @@ async def run_proof(request: web.Request) -> web.Response:
 async def _proven(log: Log, recorded: list[Recorded], published: Published) -> list[dict[str, Any]]:
     rows = []
     for number, one in enumerate(recorded, 1):
-        proof = log.notary.proof(one.seq, published).data.decode()
+        proof = log.notary.proof(one, published).data.decode()
         event = base64.b64encode(one.bytes).decode()
         rows.append({"seq": one.seq, "hash": one.hash, "event_base64": event, "proof": proof})
         if number % _PROOFS_AT_ONCE == 0:

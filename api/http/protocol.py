@@ -14,7 +14,7 @@ from aiohttp.streams import EMPTY_PAYLOAD
 from aiohttp.web_protocol import RequestHandler, _ErrInfo
 
 from api.errors import BadRequest, HeadersTooLarge, Internal, RequestTimeout
-from api.http.inputs import OWN_BOUND, request_id_of
+from api.http.inputs import OWN_BOUND, BrokenFraming, request_id_of
 from api.http.problems import logger, problem
 from api.http.ready import SAFE_HEADERS, SERVER
 from eventlog.errors import RunlogError
@@ -46,7 +46,11 @@ class Connection(RequestHandler):
         else:
             super().data_received(data)
         if self._request_count > requests:
-            if getattr(self._messages[-1][0], "url", self) is None:
+            newest = self._messages[-1][0]
+            if isinstance(newest, _ErrInfo) and not is_head and not self._body.is_eof():
+                # aiohttp would answer it after the request whose body it is in, which waits for more of that body.
+                self._body.set_exception(BrokenFraming(_first_line(newest.message)))
+            if getattr(newest, "url", self) is None:
                 # A CONNECT in the form of HTTP/0.9 has no target; aiohttp would break on it and never answer.
                 error = BadHttpMessage("the request has no target")
                 self._messages[-1] = (_ErrInfo(status=400, exc=error, message=error.message), EMPTY_PAYLOAD)
@@ -100,7 +104,7 @@ class Connection(RequestHandler):
         if isinstance(exc, LineTooLong) or "Too many headers" in (message or ""):
             error = HeadersTooLarge()
         elif status < 500:
-            error = BadRequest((message or "not understood").splitlines()[0][:200])
+            error = BadRequest(_first_line(message))
         else:
             if not isinstance(
                 exc, ConnectionError
@@ -175,6 +179,11 @@ class Runner(web.AppRunner):
 
     async def _make_server(self) -> web.Server:
         return BoundedServer(await super()._make_server(), *self._bounds)
+
+
+def _first_line(message: str | None) -> str:
+    """Return what the parser says is wrong, without the bytes that it shows below."""
+    return (message or "not understood").splitlines()[0][:200]
 
 
 def _unread(transport: asyncio.Transport) -> int:

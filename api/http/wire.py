@@ -21,6 +21,7 @@ from cattrs.gen import make_dict_structure_fn
 
 from eventlog.strict_json import Fault
 from projections.run import model
+from projections.run.decide import PAYLOADS
 from projections.run.errors import InvalidCommand
 from projections.run.events import is_native_run_id
 
@@ -221,6 +222,23 @@ def _of_object(inner: Callable[[Any, Any], Any], value: Any, kind: Any) -> Any:
     return inner(_object(value), kind)
 
 
+def _of_outputs(inner: Callable[[Any, Any], Any], value: Any, kind: Any) -> Any:
+    """Refuse a path also where Runlog sets it itself: beside what is so large that it is kept as an attachment."""
+    given = _object(value)
+    beside = [
+        (f".{one.path}", f"must be absent: {one.name} is so large that it is kept as an attachment")
+        for one in PAYLOADS
+        if given.get(one.path) is not None and one.is_large(given.get(one.name))
+    ]
+    if not beside:
+        return inner(given, kind)
+    try:
+        inner(given, kind)
+    except ClassValidationError as error:
+        raise ClassValidationError(error.message, [error, _Wrong(*beside)], kind) from None
+    raise _Wrong(*beside)
+
+
 def _converter(*, detailed: bool) -> Converter:
     converter = Converter(forbid_extra_keys=True, detailed_validation=detailed)
     for kind, check in _HOOKS:
@@ -233,7 +251,8 @@ def _converter(*, detailed: bool) -> Converter:
         inner = make_dict_structure_fn(
             cls, converter, _cattrs_forbid_extra_keys=True, _cattrs_detailed_validation=detailed
         )
-        converter.register_structure_hook(cls, partial(_of_object, inner))
+        hook = _of_outputs if cls is model.Outputs else _of_object
+        converter.register_structure_hook(cls, partial(hook, inner))
     return converter
 
 

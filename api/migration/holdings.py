@@ -17,7 +17,9 @@ from eventlog.canonical import canonical
 from eventlog.clock import time_us
 from eventlog.errors import LogCorrupt
 from eventlog.event import Place, Recorded
+from eventlog.follow import EventMissing
 from eventlog.frame import BadFrame, Frame, decode
+from eventlog.opening import opened_checkpoint, read_identity
 from eventlog.posix import PosixDisk
 from eventlog.segment import SEGMENTS, segment_name, segment_numbers, segment_path
 from projections.run import events
@@ -92,17 +94,19 @@ class Until:
 
 @frozen
 class Damage:
-    """A line of a segment that is not what was written."""
+    """A place in a segment where there is not what was written."""
 
     seq: int
     segment: str
     offset: int
     reason: str
+    is_missing: bool = False
+    """Whether it is another event that stands there, or none."""
 
 
 @define
 class Holdings:
-    """The runs of one log; `damage` lists lines that could not be read (at most 1,000)."""
+    """The runs of one log; `damage` lists what could not be read, and where events are missing (at most 1,000)."""
 
     _data_dir: Path
     damage: list[Damage] = field(factory=list)
@@ -121,7 +125,12 @@ class Holdings:
     def of(
         cls, data_dir: Path, until: Until | None = None, on_bytes: Callable[[int], None] | None = None
     ) -> "Holdings":
-        """Return what the log in *data_dir* holds (nothing, if there is none); close it when done."""
+        """Return what the log in *data_dir* holds (nothing, if there is none); close it when done.
+
+        Raises:
+            LogDamaged: its `log.json` or its checkpoint counts for nothing.
+
+        """
         holdings = cls(data_dir)
         until = until or Until()
         for recorded in holdings._events(on_bytes or (lambda _done: None)):
@@ -199,14 +208,14 @@ class Holdings:
         return int(self._db.execute(statement, (withdrawn, imported)).fetchone()[0])
 
     def check_whole(self) -> None:
-        """Return if every line could be read.
+        """Return if every line could be read, and all is there that was signed.
 
         Raises:
-            LogCorrupt: one is not what was written.
+            LogCorrupt: an event is not what was written, or is missing.
 
         """
         for damage in self.damage:
-            raise LogCorrupt(damage.seq, damage.segment, damage.offset)
+            raise (EventMissing if damage.is_missing else LogCorrupt)(damage.seq, damage.segment, damage.offset)
 
     def close(self) -> None:
         """Let go of everything."""
@@ -251,7 +260,8 @@ class Holdings:
                 pending = []
 
     def _frames(self, on_bytes: Callable[[int], None]) -> Iterator[tuple[Frame, Place]]:
-        done = next_seq = 0
+        signed = self._signed()  # before the segments: what it covers is in them, whatever a writer does meanwhile
+        done = next_seq = number = offset = 0
         for number in segment_numbers(self._disk.names(SEGMENTS)):
             offset = 0
             with self._disk.open(segment_path(number)) as file:
@@ -260,9 +270,8 @@ class Holdings:
                         try:
                             frame = decode(line)
                             if frame.seq != next_seq:
-                                self._note_damage(
-                                    next_seq, number, offset, f"event {frame.seq} stands where {next_seq} belongs"
-                                )
+                                what = f"event {frame.seq} stands where {next_seq} belongs"
+                                self._note_damage(next_seq, number, offset, what, is_missing=True)
                             next_seq = frame.seq + 1
                             yield frame, Place(number, offset, len(line))
                         except BadFrame as error:
@@ -271,7 +280,18 @@ class Holdings:
                     offset += len(line)
                     on_bytes(done + offset)
             done += offset
+        if next_seq < signed:
+            what = f"the log ends here, and its checkpoint is signed for {signed} events"
+            self._note_damage(next_seq, number, offset, what, is_missing=True)
 
-    def _note_damage(self, seq: int, number: int, offset: int, reason: str) -> None:
+    def _signed(self) -> int:
+        """Return how many events the checkpoint covers; 0 without a log, or for one from before there were keys."""
+        identity = read_identity(self._disk)
+        if identity is None or not identity.vkey:
+            return 0
+        return opened_checkpoint(self._disk, identity.verifier)[1].size
+
+    def _note_damage(self, seq: int, number: int, offset: int, reason: str, *, is_missing: bool = False) -> None:
         if len(self.damage) < _FAULTS_KEPT_MAX:
-            self.damage.append(Damage(seq, segment_name(number), offset, reason))
+            segment = segment_name(number) if number else ""
+            self.damage.append(Damage(seq, segment, offset, reason, is_missing))

@@ -48,14 +48,10 @@ def judge(
     record: V1Record, held: Held | None, find_blob: FindBlob, import_id: str, make: MakeDraft
 ) -> Verdict | Importable:
     """Return what *record* becomes, where the log has *held* under its key."""
-    if record.fault:
-        return failed(record.key, "$", record.fault)
     try:
-        value = parse(record.text)
-    except InvalidJson as error:
-        return failed(record.key, error.errors[0].path, "; ".join(fault.message for fault in error.errors))
-    except MalformedJson as error:
-        return failed(record.key, "$", f"the record is not JSON: {error.reason}")
+        value = value_of(record)
+    except RecordError as error:
+        return failed(record.key, error.field, error.reason)
     in_force = held.in_force if held else None
     digest = digest_of(value)
     if in_force and in_force.digest == digest:
@@ -68,6 +64,24 @@ def judge(
         return conflict(record.key, is_imported=in_force.digest is not None)
     expected: Expected = held.revision if held else Stream.ABSENT
     return Importable(run, expected, digest, tuple(_drafts(run, import_id, make)))
+
+
+def value_of(record: V1Record) -> Any:
+    """Return what stands in the text of *record*.
+
+    Raises:
+        RecordError: it has none, or not one of a single meaning.
+
+    """
+    if record.fault:
+        raise RecordError(record.key, "$", record.fault)
+    try:
+        return parse(record.text)
+    except InvalidJson as error:
+        reason = "; ".join(fault.message for fault in error.errors)
+        raise RecordError(record.key, error.errors[0].path, reason) from None
+    except MalformedJson as error:
+        raise RecordError(record.key, "$", f"the record is not JSON: {error.reason}") from None
 
 
 def payloads_beside(run: ImportedRun) -> list[tuple[str, dict[str, Any]]]:

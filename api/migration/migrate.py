@@ -6,6 +6,7 @@ judges by the same function and writes nothing.
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from contextlib import suppress
 from pathlib import Path
 
 from attrs import define, field
@@ -22,12 +23,15 @@ from eventlog.commit import Limits
 from eventlog.errors import AppendTooLarge, LogBusy, RevisionConflict
 from eventlog.event import Draft, Origin, draft
 from eventlog.log import Log
+from projections.run import events
 
 BATCH_SIZE = 256
 """Records that are appended at once: enough for group commit, and below what the log's queue takes."""
 BATCH_SIZE_MAX = 4096
 EVENTS_IN_FLIGHT_MAX = 4096
 BYTES_IN_FLIGHT_MAX = 16 << 20
+LINE_BYTES_MAX = 32 << 20
+"""Of a line of an import through a server."""
 ATTEMPTS_MAX = 16
 
 CLI = Origin(actor="cli")
@@ -71,12 +75,22 @@ class Importer:
     keep_blobs: KeepBlobs
     tell: Tell
     batch_size: int = BATCH_SIZE
-    resumed: int = 0
-    """How many records an interrupted try of this import had done already."""
+    _first_seq: int = field(init=False)
+    """Where the log ended when this try began."""
+    _resumed: set[int] = field(factory=set)
     _waiting: list[tuple[V1Record, FindBlob, Verdict | Importable]] = field(factory=list)
     _ids: set[str] = field(factory=set)
     _events: int = 0
     _bytes: int = 0
+
+    @_first_seq.default
+    def _end_of_log(self) -> int:
+        return self.log.end.next_seq
+
+    @property
+    def resumed(self) -> int:
+        """How many runs, found unchanged, an interrupted try of this import had brought."""
+        return len(self._resumed)
 
     async def add(self, record: V1Record, find_blob: FindBlob) -> None:
         """Judge *record*; it is imported by the next `flush` at the latest.
@@ -121,14 +135,18 @@ class Importer:
         )
 
     def _judge(self, record: V1Record, find_blob: FindBlob) -> Verdict | Importable:
-        held = held_in(self.log.read_stream(record.key))
+        stream = self.log.read_stream(record.key)
+        held = held_in(stream)
 
         def make(kind: str, stream: str, data: dict[str, object]) -> Draft:
             return self.log.draft(kind, stream, data, self.origin)
 
         judged = judge(record, held, find_blob, self.import_id, make)
         if isinstance(judged, Verdict) and judged.outcome == "unchanged" and held and held.import_id == self.import_id:
-            self.resumed += 1
+            # By its seq: the same key twice is one run, and what this try appended is told of as imported.
+            seq = max(one.seq for one in stream if one.type == events.IMPORTED)
+            if seq < self._first_seq:
+                self._resumed.add(seq)
         return judged
 
     async def _import(self, record: V1Record, find_blob: FindBlob, judged: Importable) -> Verdict:
@@ -172,6 +190,6 @@ def keeper_of(blobs: Blobs, attachments: V1Attachments) -> KeepBlobs:
 async def _chunks(path: Path | None) -> AsyncIterator[bytes]:
     if path is None:  # gone since it was found
         return
-    with await asyncio.to_thread(path.open, "rb") as file:
+    with suppress(FileNotFoundError), await asyncio.to_thread(path.open, "rb") as file:
         while chunk := await asyncio.to_thread(file.read, _CHUNK_BYTES):
             yield chunk

@@ -26,6 +26,7 @@ from eventlog.errors import EventLogError
 from eventlog.log import Log
 from projections.known import NAMES
 from projections.offline import catch_up, opened
+from projections.projection import ProjectionFailed
 
 Bars = Callable[[str, int, str], AbstractContextManager[Callable[[int], None]]]
 """Shows progress: what is done, of how many, in which unit; gives what hears how many are done."""
@@ -108,6 +109,8 @@ def caught_up(log: Log, settings: Settings, bars: Bars) -> str:
     try:
         with bars("Projecting", len(NAMES) * log.end.next_seq, "events") as on_progress:
             catch_up(log, settings.data_dir, settings.runs_dir, on_progress)
+    except ProjectionFailed as error:
+        return f"The projections are not at the head: {error}"  # what is to be done, it says itself
     except (OSError, sqlite3.Error, EventLogError) as error:
         return f"The projections are not at the head: {error} A server brings them there when it starts."
     return ""

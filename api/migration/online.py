@@ -8,14 +8,17 @@ import json
 from base64 import b64encode
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import aiohttp
 from attrs import define, evolve, field
 
+from api.migration.judging import value_of
+from api.migration.migrate import LINE_BYTES_MAX
 from api.migration.offline import Bars, Say, Source, source_of
-from api.migration.reaching import FOR_EVER, at, caught_up, check_welcome, refuse, told
+from api.migration.reaching import BLANK_LINE, FOR_EVER, at, beats, caught_up, check_welcome, refuse, told
 from api.migration.report import Report, Verdict, failed
 from api.migration.v1 import RecordError, read_record
 from api.migration.v1_source import V1Attachments
@@ -23,7 +26,7 @@ from api.migration.v1_text import V1Record, V1Unreadable, records_of
 from api.remote import ServerRefused, ServerUnreachable, bearer
 from api.settings import Settings
 from eventlog.clock import SystemClock
-from eventlog.strict_json import InvalidJson, MalformedJson, parse
+from projections.run.events import is_run_id
 
 _PART_BYTES = 8 << 20
 _SENT_KEPT_MAX = 100_000
@@ -71,6 +74,8 @@ class _Sending:
     _own: deque[Verdict | None] = field(factory=deque)
     """For each record under way the verdict that was reached here, None where the server's is awaited."""
     _sent: dict[str, None] = field(factory=dict)
+    _failed: int = 0
+    """How many records were judged here, and never sent."""
     _unread: V1Unreadable | None = None
     _position: int | None = None
 
@@ -110,36 +115,38 @@ class _Sending:
                     yield line
         except V1Unreadable as error:
             self._unread = error
-        yield _line({"end": self._unread is None})
+        yield _line({"end": self._unread is None, "failed": self._failed})
 
     async def _lines_for(self, record: V1Record, is_there: _IsThere) -> AsyncIterator[bytes]:
-        """Give the lines of a record; none for one whose text is such that no line can hold it."""
+        """Give the lines of a record; a blank one for a record that no line can hold: it is judged here."""
         try:
-            if record.fault:
-                raise MalformedJson(record.fault)
-            value = parse(record.text)
-        except InvalidJson as error:
-            reason = "; ".join(fault.message for fault in error.errors)
-            self._own.append(failed(record.key, error.errors[0].path, reason))
+            value = value_of(record)
+            if not is_run_id(record.key):  # which may be longer than a line
+                read_record(record.key, value, find_blob=self._attachments.size)
+            blobs: dict[str, int] = {}
+            if isinstance(value, dict) and value.get("attachments"):
+                reading = asyncio.ensure_future(asyncio.to_thread(self._blobs_of, record.key, value))
+                async for beat in beats(reading):
+                    yield beat
+                blobs = reading.result()
+            if blobs and await is_there(record.key):  # no event of this record will come to name them
+                blobs = {}
+            line = line_of(record, blobs)
+        except RecordError as error:
+            self._own.append(failed(record.key, error.field, error.reason))
+            self._failed += 1
+            self._settle()
+            yield BLANK_LINE
             return
-        except MalformedJson as error:
-            reason = record.fault or f"the record is not JSON: {error.reason}"
-            self._own.append(failed(record.key, "$", reason))
-            return
-        blobs = self._blobs_of(record.key, value)
-        if blobs and await is_there(record.key):  # no event of this record will come to name them
-            blobs = {}
         for digest, size in blobs.items():
             if digest not in self._sent:
                 async for part in self._parts(digest, size):
                     yield part
         self._own.append(None)
-        # No string of JSON holds a bare line feed, so those that stand there only break lines.
-        text = record.text.replace(b"\n", b" ").replace(b"\r", b" ")
-        yield b'{"run_id":%b,"blobs":%b,"record":%b}\n' % (_json(record.key), _json(blobs), text)
+        yield line
 
     def _blobs_of(self, key: str, value: Any) -> dict[str, int]:
-        """Return digests and sizes of the blobs that come with a record and are there."""
+        """Return digests and sizes of the blobs that come with a record and are there; each is read."""
         found: dict[str, int] = {}
 
         def find(digest: str) -> int | None:
@@ -147,17 +154,17 @@ class _Sending:
                 found[digest] = size
             return size
 
-        if isinstance(value, dict) and value.get("attachments"):
-            try:
-                read_record(key, value, find_blob=find)
-            except RecordError:  # the server will say the same
-                return {}
+        try:
+            read_record(key, value, find_blob=find)
+        except RecordError:  # the server will say the same
+            return {}
         return found
 
     async def _parts(self, digest: str, size: int) -> AsyncIterator[bytes]:
         path = self._attachments.path(digest)
-        assert path is not None, "its size was told"
-        with await asyncio.to_thread(path.open, "rb") as file:
+        if path is None:  # gone since it was found: the server misses it, and its record fails
+            return
+        with suppress(FileNotFoundError), await asyncio.to_thread(path.open, "rb") as file:
             data, more = await asyncio.to_thread(file.read, _PART_BYTES), True
             while more:
                 following = await asyncio.to_thread(file.read, _PART_BYTES)
@@ -186,6 +193,22 @@ class _Sending:
         while self._own and self._own[0] is not None:
             self._report.take(self._own[0])
             self._own.popleft()
+
+
+def line_of(record: V1Record, blobs: dict[str, int]) -> bytes:
+    """Return the line that carries *record*.
+
+    Raises:
+        RecordError: it would be too long.
+
+    """
+    # No string of JSON holds a bare line feed, so those that stand there only break lines.
+    text = record.text.replace(b"\n", b" ").replace(b"\r", b" ")
+    line = b'{"run_id":%b,"blobs":%b,"record":%b}' % (_json(record.key), _json(blobs), text)
+    if len(line) > LINE_BYTES_MAX:
+        reason = f"with the sizes of its attachments it is longer than the {LINE_BYTES_MAX} bytes that a server takes"
+        raise RecordError(record.key, "$", f"{reason}; migrate with the server stopped, without --url")
+    return line + b"\n"
 
 
 async def _lines_of(answer: aiohttp.ClientResponse) -> AsyncIterator[dict[str, Any]]:

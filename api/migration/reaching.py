@@ -4,7 +4,7 @@ What goes wrong on the way to it is told in our words.
 """
 
 import asyncio
-from collections.abc import Coroutine
+from collections.abc import AsyncIterator, Coroutine
 from typing import Any
 
 import aiohttp
@@ -15,6 +15,9 @@ from api.remote import ServerUnreachable, check_url, refusal
 FOR_EVER = aiohttp.ClientTimeout(total=None, sock_connect=30)
 """An import may take hours; only a connection that does not open is given up."""
 _POLL_S = 0.05
+_BEAT_S = 1.0
+BLANK_LINE = b"\n"
+"""Means nothing in a body of lines, but that who sends it is there: a server waits for a byte only so long."""
 _NOT_WELCOME = (401, 403)
 
 
@@ -48,6 +51,12 @@ async def told(url: str, work: Coroutine[Any, Any, str]) -> str:
         return await work
     except (aiohttp.ClientError, ConnectionError, TimeoutError) as error:
         raise ServerUnreachable(url, str(error) or type(error).__name__) from None
+
+
+async def beats(work: asyncio.Future[Any]) -> AsyncIterator[bytes]:
+    """Give blank lines, one a second, until *work* is done."""
+    while not (await asyncio.wait({work}, timeout=_BEAT_S))[0]:
+        yield BLANK_LINE
 
 
 async def refuse(url: str, answer: aiohttp.ClientResponse) -> None:

@@ -45,7 +45,8 @@ def status_of(records: Iterable[V1Record], holdings: Holdings) -> Status:
         elif held.digest is not None and held.digest == _digest(record):
             imported += 1
     if total == 0:
-        stage: Stage = "LOG_ONLY" if holdings.count() else "EMPTY"
+        is_empty = not (holdings.count() or holdings.count(withdrawn=True))
+        stage: Stage = "EMPTY" if is_empty else "LOG_ONLY"
         return Status(stage, 0, holdings.count(imported=True), 0, holdings.count(imported=True, withdrawn=True))
     stage = "MIGRATED" if imported == total else "PARTIAL" if imported else "V1_ONLY"
     return Status(stage, total, imported, total - imported, withdrawn)

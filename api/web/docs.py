@@ -10,6 +10,7 @@ from aiohttp import web
 from attrs import frozen
 
 from api.http.inputs import params
+from api.http.openapi.operations import ANY, BYTES
 from api.http.openapi.served import DOCUMENT
 from api.http.openapi.shapes import NATIVE_RUN_ID_PATTERN, RUN_ID, SHA256, TIME
 from api.http.problems import STATUSES
@@ -83,7 +84,7 @@ def _curl(one: dict[str, Any], address: str) -> str:
         words += ["-X", one["method"]]
     words.append(address + path + (f"?{urlencode(asked)}" if asked else ""))
     for form, content in one.get("requestBody", {}).get("content", {}).items():
-        words += ["-H", f"Content-Type: {form}"]
+        words += ["-H", f"Content-Type: {BYTES if form == ANY else form}"]
         example = content.get("example")
         words += ["-d", orjson.dumps(example).decode()] if example else ["--data-binary", "@FILE"]
     return shlex.join(words)

@@ -122,6 +122,25 @@ def test_other_bytes_than_announced_are_refused_and_not_kept(server: Server) -> 
 
 
 @pytest.mark.parametrize(
+    ("lines", "status"),
+    [
+        ((f"sha-512=:{'A' * 86}==:", content_digest(b"bytes")), 201),
+        ((content_digest(b"other"), content_digest(b"bytes")), 201),
+        ((content_digest(b"bytes"), content_digest(b"other")), 422),
+        ((content_digest(b"bytes"), "sha-256=:nope:"), 422),
+        ((f"sha-512=:{'A' * 86}==:",), 422),
+    ],
+    ids=["other algorithm", "right last", "wrong last", "broken last", "none of ours"],
+)
+def test_digests_in_several_lines_are_one_list_of_which_the_last_counts(
+    server: Server, lines: tuple[str, ...], status: int
+) -> None:
+    head = f"POST {BASE}/runs/{server.create()['run_id']}/attachments?kind=k HTTP/1.1\r\nHost: localhost\r\n"
+    digests = "".join(f"Content-Digest: {line}\r\n" for line in lines)
+    assert server.raw(f"{head}{digests}Content-Length: 5\r\n\r\nbytes".encode()).status == status
+
+
+@pytest.mark.parametrize(
     ("query", "path"),
     [
         ({}, "?kind"),
@@ -207,6 +226,21 @@ def test_the_same_bytes_with_other_metadata_are_a_conflict(server: Server, mime:
     problem = refused(server.upload(run_id, b"bytes", {"Content-Type": mime}, **query), 409, "ATTACHMENT_CONFLICT")
     assert (problem["run_id"], problem["sha256"]) == (run_id, attachment["sha256"])
     assert server.run(run_id)["attachments"] == [attachment]
+
+
+def test_two_attachments_that_came_with_a_run_may_be_the_same_bytes_and_each_is_known_again(server: Server) -> None:
+    """A gcode that is the text of the opplan: sending either once more is no event, anything else is a conflict."""
+    plan = "x" * 204_800
+    text = f'"{plan}"'
+    run = server.create(outputs={"gcode_text": text, "opplan_json": plan})
+    assert [one["kind"] for one in run["attachments"]] == ["gcode", "opplan"]
+    for one in run["attachments"]:
+        again = server.upload(
+            run["run_id"], text.encode(), {"Content-Type": one["mime"]}, kind=one["kind"], filename=one["filename"]
+        )
+        assert again.status == 200
+    refused(server.upload(run["run_id"], text.encode(), kind="opplan"), 409, "ATTACHMENT_CONFLICT")
+    assert server.run(run["run_id"]) == run
 
 
 def test_the_same_bytes_may_be_on_many_runs(server: Server) -> None:

@@ -101,6 +101,25 @@ def test_head_of_a_download_tells_its_size(server: Server) -> None:
     assert answer.headers["Content-Type"] == "text/plain"
 
 
+@pytest.mark.parametrize("wanted", ["bytes=0-9", "bytes=5000-"])
+def test_head_of_a_download_knows_no_parts(server: Server, wanted: str) -> None:
+    """RFC 9110, 14.2: a Range means something for GET only."""
+    run_id, attachment = added(server, b"x" * 1234)
+    path = f"{BASE}/runs/{run_id}/attachments/{attachment['sha256']}/download"
+    answer = server.request("HEAD", path, headers={"Range": wanted})
+    assert (answer.status, answer.headers["Content-Length"], answer.headers["Content-Range"]) == (200, "1234", None)
+
+
+def test_an_unchanged_download_is_kept_as_long_as_before(server: Server) -> None:
+    run_id, attachment = added(server, b"bytes")
+    path = f"/runs/{run_id}/attachments/{attachment['sha256']}/download"
+    first = server.get(path)
+    again = server.get(path, {"If-None-Match": first.headers["ETag"]})
+    assert (again.status, again.body) == (304, b"")
+    for name in ("ETag", "Cache-Control"):
+        assert again.headers[name] == first.headers[name]
+
+
 @pytest.mark.parametrize("filename", ['a"b.nc', "a;b=c.nc", "größe 😀.nc", "%0d%0aX-Evil: 1", "..", "-"])
 def test_no_filename_breaks_out_of_its_header(server: Server, filename: str) -> None:
     run_id, attachment = added(server, b"bytes", filename=filename)

@@ -33,11 +33,11 @@ def send(server: Server, content: Any, headers: dict[str, str] | None = None) ->
     return server.request("POST", f"{BASE}/runs/batch", content, NDJSON | named)
 
 
-def head_of(length: int | None) -> bytes:
+def head_of(length: int | None, path: str = "/runs/batch") -> bytes:
     size = "Transfer-Encoding: chunked" if length is None else f"Content-Length: {length}"
     head = "\r\n".join(
         (
-            f"POST {BASE}/runs/batch HTTP/1.1",
+            f"POST {BASE}{path} HTTP/1.1",
             "Host: localhost",
             "Content-Type: application/x-ndjson",
             "Connection: close",
@@ -114,12 +114,17 @@ def test_the_same_line_under_the_same_key_is_recorded_once(server: Server) -> No
     assert within[1] == within[0] | {"replayed": True}
 
 
-def test_a_line_and_a_single_post_of_it_are_retries_of_each_other(server: Server) -> None:
+def test_a_line_and_a_single_post_of_it_are_two_requests(server: Server) -> None:
+    """The path is part of what a key stands for; it is that of the batch, and the body is the line without its key."""
     key = unique("key")
     (line,) = batch(server, body(idempotency_key=key))
-    single = server.post("/runs", body(), {"Idempotency-Key": key})
-    assert (single.status, single.headers["Idempotency-Replayed"]) == (201, "true")
-    assert single.json["run_id"] == line["run_id"]
+    (entry,) = server.get(f"/runs/{line['run_id']}/events").json["events"]
+    asked = {"method": "POST", "path": f"{BASE}/runs/batch", "query": {}, "body": body()}
+    assert (entry["event"]["idempotencykey"], entry["event"]["requestsha256"]) == (key, digest(canonical(asked)))
+    refused(server.post("/runs", body(), {"Idempotency-Key": key}), 422, "IDEMPOTENCY_KEY_REUSED")
+    single = unique("single")
+    assert server.post("/runs", body(), {"Idempotency-Key": single}).status == 201
+    assert batch(server, body(idempotency_key=single))[0]["error"] == "IDEMPOTENCY_KEY_REUSED"
 
 
 def test_a_key_of_the_whole_request_makes_its_retry_record_nothing(server: Server) -> None:
@@ -185,6 +190,11 @@ def test_a_line_above_the_bound_of_a_body_is_refused_alone(small: Server) -> Non
     assert [one["status"] for one in answers] == [201, 413, 201]
 
 
+def test_a_blank_line_is_no_line_however_long(small: Server) -> None:
+    blank = b" " * 5000
+    assert [one["status"] for one in batch(small, blank, body(), blank, body(), blank + b"x")] == [201, 201, 413]
+
+
 def next_answer(answers: Any) -> dict[str, Any]:
     """Return the next line of a chunked answer."""
     while not (line := answers.readline()).startswith(b'{"status"'):
@@ -235,18 +245,65 @@ def test_the_line_that_a_client_did_not_end_before_it_left_is_no_run(server: Ser
         assert only["run_id"] == first["run_id"]
 
 
-def test_a_body_that_stops_coming_ends_with_a_line_that_says_so(small: Server) -> None:
+FIRST = {
+    "/runs/batch": json.dumps(body()).encode() + b"\n",
+    "/admin/import": json.dumps({"import": {"v1_path": "v1.json", "v1_sha256": "0" * 64}}).encode() + b"\n",
+}
+"""The first line of each body of lines; it is answered at once."""
+
+
+@pytest.mark.parametrize("path", FIRST)
+def test_a_body_that_stops_coming_ends_with_a_line_that_says_so(small: Server, path: str) -> None:
+    """And what was answered is not to be sent again."""
     with socket.create_connection(("127.0.0.1", small.port), timeout=30) as connection:
-        connection.sendall(head_of(10_000) + json.dumps(body()).encode() + b"\n" + b'{"mode"')
+        connection.sendall(head_of(10_000, path) + FIRST[path] + b'{"mode"')
         response = http.client.HTTPResponse(connection)
         response.begin()
-        found = [json.loads(line) for line in response.read().splitlines()]
+        first, last = [json.loads(line) for line in response.read().splitlines()]
         response.close()
-    assert [one["status"] for one in found] == [201, 408]
+    assert first.get("status", 201) == 201
+    assert (last["status"], last["error"], last["idle_s"]) == (408, "REQUEST_TIMEOUT", 1)
+    tells_what_is_done(last)
+
+
+@pytest.mark.parametrize("path", FIRST)
+def test_a_body_whose_chunks_cannot_be_told_apart_ends_with_a_line_that_says_so(server: Server, path: str) -> None:
+    """At once: nothing more of it can come."""
+    with (
+        socket.create_connection(("127.0.0.1", server.port), timeout=20) as connection,
+        connection.makefile("rb") as answers,
+    ):
+        connection.sendall(head_of(None, path) + chunk(FIRST[path]))
+        while not (line := answers.readline()).startswith(b"{"):
+            assert line, "the answer ended"
+        connection.sendall(b"zz\r\nabc\r\n")
+        _, size, last, *_ = answers.read().split(b"\r\n")
+    assert int(size, 16) == len(last)
+    problem = json.loads(last)
+    assert (problem["status"], problem["error"]) == (400, "MALFORMED_REQUEST")
+    tells_what_is_done(problem)
+
+
+def tells_what_is_done(last: dict[str, Any]) -> None:
+    """Check that who does as the *last* line says doubles nothing."""
+    assert "lines answered before this one are done" in last["message"]
+    assert "nothing" not in last["message"].lower()
+
+
+@pytest.mark.parametrize("size", [1, 12, 13, 50, 200])
+def test_a_long_blank_line_is_no_line_in_whatever_pieces_it_comes(size: int) -> None:
+    content = b" " * 50 + b"\n" + b" " * 50 + b"x\n" + b"x" + b" " * 50 + b"\n" + b"\t" * 50
+    lines, found = Lines(line_bytes_max=12), []
+    for at in range(0, len(content), size):
+        found += lines.feed(content[at : at + size])
+    assert found + lines.end() == [None, None]
 
 
 @FEW
-@given(st.binary(max_size=200).map(lambda b: b.replace(b"\r", b"\n")), st.lists(st.integers(0, 20), max_size=30))
+@given(
+    st.lists(st.sampled_from([b"\n", b" ", b"x", b" " * 13, b"x" * 13]), max_size=40).map(b"".join),
+    st.lists(st.integers(0, 20), max_size=30),
+)
 def test_a_body_is_cut_into_the_same_lines_however_it_comes_in_pieces(content: bytes, sizes: list[int]) -> None:
     lines = Lines(line_bytes_max=12)
     found, at = [], 0
@@ -254,5 +311,5 @@ def test_a_body_is_cut_into_the_same_lines_however_it_comes_in_pieces(content: b
         found += lines.feed(content[at : at + size])
         at += size
     found += lines.end()
-    expected = [line if len(line) <= 12 else None for line in content.split(b"\n") if line.strip() or len(line) > 12]
+    expected = [line if len(line) <= 12 else None for line in content.split(b"\n") if line.strip()]
     assert found == expected

@@ -208,6 +208,35 @@ def test_a_path_beside_a_payload_that_moves_is_a_422(server: Server, payload: di
     refused(server.get(f"/runs/{run_id}"), 404, "RUN_NOT_FOUND")
 
 
+MOVES = {
+    "gcode_text": "x" * (INLINE_MAX + 1),
+    "gcode_path": "mine",
+    "opplan_json": "é" * (INLINE_MAX // 2),
+    "opplan_path": "mine",
+}
+BESIDE = ["$.outputs.gcode_path", "$.outputs.opplan_path"]
+
+
+@pytest.mark.parametrize(
+    ("query", "changes", "found"),
+    [
+        ("", {}, BESIDE),
+        ("", {"score": "x"}, [*BESIDE, "$.score"]),
+        (
+            "",
+            {"outputs": {**MOVES, "preview_svg_path": 1, "surprise": 2}},
+            [*BESIDE, "$.outputs.preview_svg_path", "$.outputs.surprise"],
+        ),
+        ("?x=1", {}, [*BESIDE, "?x"]),
+    ],
+    ids=["alone", "beside a field", "beside fields of the outputs", "beside the query"],
+)
+def test_a_path_beside_a_payload_that_moves_is_listed_with_all_other_faults(
+    server: Server, query: str, changes: dict[str, Any], found: list[str]
+) -> None:
+    assert faults(server.post(f"/runs{query}", body(**{"outputs": MOVES, **changes}))) == sorted(found)
+
+
 def test_a_create_that_conflicts_adds_no_attachment(server: Server) -> None:
     """What comes with a run comes wholly or not at all."""
     first = server.create(run_id=fresh_id())

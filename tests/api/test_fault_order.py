@@ -2,10 +2,12 @@
 
 import base64
 import json
+from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
-from tests.server import ABSENT, BASE, NOBODY, Server, body, faults, fresh_id, refused, unique
+from tests.server import ABSENT, BASE, NOBODY, Server, body, faults, fresh_id, refused, running, unique
 
 TOO_LARGE = b"x" * (4 * 1024 * 1024 + 1)
 PLAIN = {"Content-Type": "text/plain"}
@@ -126,6 +128,31 @@ def test_a_digest_that_disagrees_comes_before_the_missing_run(server: Server) ->
     refused(server.upload(NOBODY, b"bytes", wrong, kind="k"), 422, "HASH_MISMATCH")
     refused(server.upload(NOBODY, [b"by", b"tes"], wrong, kind="k"), 422, "HASH_MISMATCH")
     refused(server.upload(NOBODY, [b"by", b"tes"], kind="k"), 404, "RUN_NOT_FOUND")
+
+
+@pytest.fixture(scope="module")
+def narrow(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """A server that takes small attachments only."""
+    folder: Path = tmp_path_factory.mktemp("narrow")
+    (folder / "data").mkdir()
+    (folder / "data" / "runlog.toml").write_text("attachment_bytes_max = 2000\n")
+    with running(Server(folder)) as server:
+        yield server
+
+
+@pytest.mark.parametrize("content", [b"x" * 2001, [b"x" * 1000, b"x" * 1001]], ids=["known", "chunked"])
+@pytest.mark.parametrize("run_id", [NOBODY, "nope"])
+def test_the_size_of_an_upload_comes_before_its_metadata(
+    narrow: Server, run_id: str, content: bytes | list[bytes]
+) -> None:
+    """However it is sent."""
+    refused(narrow.upload(run_id, content), 413, "BODY_TOO_LARGE")
+    refused(narrow.upload(run_id, content, {"Content-Encoding": "gzip"}), 413, "BODY_TOO_LARGE")
+    refused(narrow.upload(run_id, content, kind="k"), 413, "BODY_TOO_LARGE")
+    allowed = b"".join(content)[:2000] if isinstance(content, list) else content[:2000]
+    small = [allowed] if isinstance(content, list) else allowed
+    refused(narrow.upload(run_id, small, {"Content-Encoding": "gzip"}), 415, "UNSUPPORTED_MEDIA_TYPE")
+    assert faults(narrow.upload(run_id, small)) == ["?kind"]
 
 
 def test_a_missing_run_comes_before_one_that_was_withdrawn(server: Server) -> None:

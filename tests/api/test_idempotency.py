@@ -142,6 +142,28 @@ def test_any_other_key_is_a_422(server: Server, key: str) -> None:
     refused(server.get(f"/runs/{run_id}"), 404, "RUN_NOT_FOUND")
 
 
+@pytest.mark.parametrize(
+    ("path", "content_type", "content", "others"),
+    [
+        ("/runs", "application/json", body(), []),
+        ("/runs/batch?x=1", "application/x-ndjson", body(), ["?x"]),
+        ("/runs/{}/attachments", "text/plain", body(), ["?kind"]),
+        ("/admin/import", "application/x-ndjson", {"import": {"v1_path": "v1.json", "v1_sha256": "0" * 64}}, []),
+    ],
+    ids=["run", "batch", "upload", "import"],
+)
+def test_two_keys_are_a_422(
+    server: Server, path: str, content_type: str, content: dict[str, object], others: list[str]
+) -> None:
+    """Under which of them a retry would come cannot be known."""
+    run, sent = server.create(), json.dumps(content)
+    head = f"POST {BASE}{path.format(run['run_id'])} HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: {content_type}\r\n"
+    keys = f"Idempotency-Key: {unique()}\r\nIdempotency-Key: {unique()}\r\n"
+    answer = server.raw(f"{head}{keys}Content-Length: {len(sent)}\r\n\r\n{sent}".encode())
+    assert faults(answer) == [*others, "Idempotency-Key"]
+    assert server.create()["log"]["seq"] == run["log"]["seq"] + 1
+
+
 def test_keys_that_differ_in_case_are_two(server: Server) -> None:
     key = unique()
     first = server.post("/runs", body(), {"Idempotency-Key": key + "a"}).json

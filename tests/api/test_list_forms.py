@@ -128,6 +128,7 @@ def test_a_page_of_a_named_origin_may_read_and_nothing_more(open_to: Server) -> 
         assert answer.headers["Access-Control-Allow-Origin"] == PAGE
         assert "ETag" in answer.headers["Access-Control-Expose-Headers"]
         assert answer.headers["Vary"].endswith("Origin")
+        assert open_to.get(path).headers["Vary"].endswith("Origin"), "or a cache gives it to a page"
     asked = open_to.request("OPTIONS", f"{BASE}/runs", headers=_asks())
     assert (asked.status, asked.headers["Access-Control-Allow-Methods"]) == (204, "GET, HEAD")
     assert asked.headers["Access-Control-Allow-Origin"] == PAGE

@@ -10,6 +10,7 @@ import pytest
 
 from eventlog.canonical import sha256_json
 from tests.commands import V1_FILE, Ran, events_in, everything_under, migrate, record, runlog, written
+from tests.projections.logs import append, run_id_of
 from tests.server import TIME, Server, digest
 
 V1 = json.loads(V1_FILE.read_bytes())
@@ -165,6 +166,14 @@ def test_a_dry_run_needs_no_lock_and_a_migration_beside_a_server_is_refused(own_
     assert list(folder.iterdir()) == [path]
 
 
+def test_a_dry_run_goes_through_no_server_and_says_so(tmp_path: Path) -> None:
+    """It would judge by the data directory, and pretend to have asked the server."""
+    path = written(tmp_path, record("run_" + "0" * 16))
+    ran = migrate(path, tmp_path / "data", "--dry-run", "--url", "http://127.0.0.1:9")
+    assert (ran.code, ran.out) == (2, "")
+    assert "--data-dir" in ran.err
+
+
 def test_the_backup_is_the_file_beside_it_under_a_name_of_its_own_each_time(tmp_path: Path) -> None:
     """Its SHA-256 and the time of its name, to the microsecond, are told."""
     path = shutil.copy(V1_FILE, tmp_path / "v1.json")
@@ -232,6 +241,19 @@ def test_a_person_is_told_what_is_done_what_failed_and_what_comes_next(tmp_path:
     assert told[3].startswith("  run_1111111111111111: status: ")
     assert told[4].startswith("Next: ")
     assert (len(told), ran.err) == (5, "")
+
+
+def test_a_projection_that_stopped_at_an_event_says_itself_what_to_do(tmp_path: Path) -> None:
+    """A start of the server alone would not help, and is not promised; `projections list` knows of it."""
+    path = written(tmp_path, record(run_id_of(0)))
+    append(tmp_path / "data", [("run.renamed", run_id_of(1), {})])
+    ran = migrate(path, tmp_path / "data", "--no-backup")
+    assert (ran.code, ran.json["imported"]) == (1, 1)
+    assert "not at the head" in ran.err
+    assert "Update Runlog" in ran.err
+    assert "brings them there" not in ran.err
+    listed = runlog("projections", "list", "--json", "--data-dir", tmp_path / "data").json["projections"]
+    assert {(one["state"], one["error"]["seq"]) for one in listed} == {("failed", 0)}
 
 
 def test_more_records_than_are_in_flight_at_once_are_all_imported_in_order(tmp_path: Path) -> None:

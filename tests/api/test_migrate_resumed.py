@@ -111,6 +111,21 @@ def test_a_key_that_comes_twice_is_judged_like_a_record_that_comes_again(tmp_pat
         ran = migrate(path, tmp_path / "data", "--no-backup", *options)
         counts = [ran.json[name] for name in ("total", "imported", "unchanged", "conflicts", "failed")]
         assert (ran.code, counts) == (1, [3, 1, 1, 1, 0])
+    (done,) = records_in(tmp_path / "data")
+    assert list(done["counts"].values()) == counts
+
+
+def test_what_an_import_brought_before_it_was_interrupted_is_counted_once_for_each_run(tmp_path: Path) -> None:
+    one = f'"run_0000000000000000": {json.dumps(record("run_" + "0" * 16))}'
+    path, data = tmp_path / "v1.json", tmp_path / "data"
+    path.write_text(f'{{{one}, {one}, "run_1111111111111111": {json.dumps(record("run_" + "1" * 16))}}}')
+    import_id = migrate(path, data, "--no-backup").json["import_id"]
+    place = data / "imports" / f"{import_id}.json"
+    place.write_text(place.read_text().replace('"done"', '"running"'))  # it ended before it could say that it was done
+    ran = migrate(path, data, "--no-backup")
+    assert (ran.json["import_id"], ran.json["imported"], ran.json["unchanged"]) == (import_id, 0, 3)
+    (done,) = records_in(data)
+    assert done["counts"] == {"total": 3, "imported": 2, "unchanged": 1, "conflicts": 0, "failed": 0}
 
 
 def test_records_that_are_no_strict_json_and_very_large_ones_stand_alone(tmp_path: Path) -> None:

@@ -107,7 +107,7 @@ def test_a_damaged_packed_segment_is_named_and_leaves_no_traceback(
     for command, code in (
         (("log", "verify"), 1),
         (("log", "replay"), 1),
-        (("log", "export", "--from", "2020-01-01", "--to", "2100-01-01", "-o", tmp_path / "x"), 3),
+        (("log", "export", "--from", "2020-01-01", "--to", "2100-01-01", "-o", tmp_path / "x"), 1),
         (("backup", tmp_path / "backup"), 1),
     ):
         ended = main([*map(str, command), "--data-dir", str(copy)])

@@ -58,6 +58,13 @@ def test_the_whole_way_there_and_back_and_there_again(own_server: Server) -> Non
     assert runlog("verify", "--v1-path", path, "--data-dir", data, "--json").json["same"] == 39
 
 
+def test_a_log_of_withdrawn_runs_alone_is_not_empty(tmp_path: Path) -> None:
+    path, data = written(tmp_path, record(ID)), tmp_path / "data"
+    assert roll_back(migrate(path, data).json["backup"]["path"], path, data).code == 0
+    ran = runlog("status", "--v1-path", tmp_path / "no.json", "--data-dir", data, "--json")
+    assert ran.json == {"status": "LOG_ONLY", "v1": 0, "imported": 0, "missing": 0, "withdrawn": 1}
+
+
 def test_what_is_no_backup_of_an_import_is_refused_and_nothing_is_changed(tmp_path: Path) -> None:
     path, other = written(tmp_path, record(ID)), tmp_path / "other.json"
     backup = migrate(path, tmp_path / "data").json["backup"]["path"]

@@ -1,5 +1,6 @@
 """SIGTERM while bodies are on their way: what is in flight is finished, within its bound; then exit code 0."""
 
+import contextlib
 import http.client
 import json
 import socket
@@ -9,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.commands import record
 from tests.server import BASE, Answer, Server, body, running, until
 
 LINE = json.dumps(body()).encode() + b"\n"
@@ -78,4 +80,39 @@ def test_a_batch_whose_body_does_not_come_is_told_so_and_holds_nobody_up(impatie
     reader.join(20)
     lines = [json.loads(line) for line in reading[0].body.splitlines()]
     assert [line["status"] for line in lines] == [201, 503]
-    assert lines[1]["error"] == "LOG_BUSY"
+    assert (lines[1]["error"], lines[1]["retry_after_s"]) == ("LOG_BUSY", 1)
+    tells_what_is_done(lines[1]["message"])
+
+
+def test_an_import_is_told_that_the_server_ends_after_the_verdicts_of_what_it_sent(own_server: Server) -> None:
+    head = json.dumps({"import": {"v1_path": "v1.json", "v1_sha256": "0" * 64}}).encode() + b"\n"
+    line = json.dumps({"run_id": "run_" + "0" * 16, "record": record("run_" + "0" * 16)}).encode() + b"\n"
+    importing = begun(own_server, "/admin/import", "application/x-ndjson", 1_000_000, head + line)
+    until(lambda: list((own_server.data_dir / "imports").glob("*.json")), "the import has begun", 20)
+    reading: list[Answer] = []
+    reader = threading.Thread(target=lambda: reading.append(answered(importing)))
+
+    def go_on() -> None:
+        until(lambda: is_ending(own_server), "no more connections are taken", 20)
+        reader.start()
+        while reader.is_alive():  # it hears of it at its next line
+            with contextlib.suppress(OSError):
+                importing.sendall(line)
+            reader.join(0.02)
+
+    client = threading.Thread(target=go_on)
+    client.start()
+    assert own_server.stop() == 0
+    client.join(20)
+    begin, verdict, *others, last = [json.loads(line) for line in reading[0].body.splitlines()]
+    assert "import_id" in begin
+    assert verdict["outcome"] == "imported"
+    assert {one["outcome"] for one in others} <= {"unchanged"}
+    assert (last["status"], last["error"]) == (503, "LOG_BUSY")
+    tells_what_is_done(last["message"])
+
+
+def tells_what_is_done(message: str) -> None:
+    """Check that it gives the true reason, and who does as it says doubles nothing."""
+    assert "The server is ending" in message
+    assert "lines answered before this one are done" in message

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import os
 import shutil
 import sqlite3
 from contextlib import closing
@@ -36,10 +37,17 @@ def status(path: Path, data_dir: Path) -> str:
 def test_the_real_file_is_the_same_here_and_looking_leaves_no_trace(tmp_path: Path) -> None:
     migrate(V1_FILE, tmp_path / "data", "--no-backup")
     before = everything_under(tmp_path)
+    folders = [path for path in tmp_path.rglob("*") if path.is_dir()]
+    for folder in folders:  # a file that is made and removed again shows there: nobody may be able to make one
+        os.utime(folder, (0, 0))
     ran = verify(V1_FILE, tmp_path / "data")
     assert (ran.code, ran.json) == (0, {"total": 39, "same": 39, "missing": [], "different": [], "tampered": []})
     assert status(V1_FILE, tmp_path / "data") == "MIGRATED"
+    for command in (("check", "files"), ("list",)):
+        assert runlog("projections", *command, "--data-dir", tmp_path / "data").code == 0
+    assert migrate(V1_FILE, tmp_path / "data", "--dry-run").code == 0
     assert everything_under(tmp_path) == before
+    assert {folder.stat().st_mtime for folder in folders} == {0}
 
 
 def test_without_a_log_all_is_missing_and_no_folder_is_made(tmp_path: Path) -> None:
@@ -126,6 +134,24 @@ def test_a_changed_event_and_a_changed_blob_are_named_and_the_rest_is_compared(t
 def test_what_mends_each_kind_of_damage_is_told_and_nothing_else(tampered: list[str], told: list[str]) -> None:
     steps = next_steps(tampered, any_missing=False)
     assert [words in step for words, step in zip(told, steps, strict=True)] == [True] * len(told)
+    imports = [] if "log verify" in told else ["imports what is missing"]  # a damaged log takes no import
+    steps = next_steps(tampered, any_missing=True)
+    assert [words in step for words, step in zip(imports + told, steps, strict=True)] == [True] * len(steps)
+
+
+def test_where_the_log_is_damaged_the_migration_stands_nowhere_for_sure(tmp_path: Path) -> None:
+    path, data = written(tmp_path, record(ONE), record(TWO)), tmp_path / "data"
+    migrate(path, data, "--no-backup")
+    (segment,) = (data / "log" / "segments").iterdir()
+    segment.chmod(0o644)
+    segment.write_bytes(segment.read_bytes().replace(b'"status":"OK"', b'"status":"NO"', 1))
+    for options in ((), ("--json",)):
+        ran = runlog("status", "--v1-path", path, "--data-dir", data, *options)
+        assert ran.code == 1
+        assert f"log/segments/{segment.name}, byte 0" in ran.err
+        assert "runlog log verify" in ran.err
+        assert "PARTIAL" in ran.out
+        assert "runlog migrate" not in ran.out + ran.err
 
 
 def test_equal_numbers_of_unrelated_runs_are_no_migration(own_server: Server) -> None:

@@ -10,8 +10,10 @@ from eventlog.batch import Appended, Stream
 from eventlog.commit import Limits
 from eventlog.errors import LogCorrupt, LogDamaged
 from eventlog.event import Origin
+from eventlog.follow import Follower
 from eventlog.frame import decode, encode
 from eventlog.log import Log
+from eventlog.posix import PosixDisk
 from eventlog.verify import verify
 
 ORIGIN = Origin("press")
@@ -135,6 +137,37 @@ async def test_a_frame_damaged_below_the_index_is_never_served_and_the_rest_is(t
         assert log.head == 3
     finally:
         await log.close()
+
+
+async def test_of_a_stream_all_is_read_but_the_event_that_is_damaged(tmp_path):
+    log = Log.open(tmp_path)
+    await add(log, "a", "b", "c")
+    await log.close()
+    (path,) = segments(tmp_path)
+    write(path, path.read_bytes().replace(b'"name":"b"', b'"name":"x"'))
+    log = Log.open(tmp_path)
+    try:
+        assert [event.seq for event in log.read_stream_from("a", 0, 1 << 20)] == [0]
+        with pytest.raises(LogCorrupt, match="Event 1 "):
+            log.read_stream_from("a", 1, 1 << 20)
+        assert [event.seq for event in log.read_stream_from("a", 2, 1 << 20)] == [2]
+    finally:
+        await log.close()
+
+
+async def test_rubbish_behind_the_events_of_a_finished_segment_is_told_by_verify_and_hides_no_event(tmp_path):
+    await make(tmp_path, "a", "b", "c", limits=ONE_A_SEGMENT)
+    for path in segments(tmp_path)[:2]:
+        write(path, path.read_bytes() + b"garbage")
+    assert await names(tmp_path) == ["a", "b", "c"]
+    log = Log.open(tmp_path)
+    await log.close()
+    follower, followed = Follower(disk := PosixDisk(tmp_path)), []
+    while new := follower.read(log.end):
+        followed += [event.data["name"] for event in new]
+    disk.close()
+    assert followed == ["a", "b", "c"]
+    assert not verify(tmp_path, None, None).is_good
 
 
 async def test_two_events_that_were_swapped_below_the_index_keep_the_log_shut(tmp_path):

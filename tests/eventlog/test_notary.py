@@ -13,6 +13,7 @@ from eventlog.batch import Appended, Stream
 from eventlog.commit import Limits
 from eventlog.errors import CheckpointBehind, LogCorrupt, LogDamaged
 from eventlog.event import Origin
+from eventlog.frame import encode
 from eventlog.log import Log
 from eventlog.memory import MemoryDisk
 from eventlog.merkle import verify_consistency
@@ -65,9 +66,25 @@ async def test_every_commit_is_covered_soon_though_no_other_follows(tmp_path):
             published = await log.notary.covering(appended.last + 1, WAIT_S)
             assert checkpoint(tmp_path, log.identity.vkey).size >= published.size
             for event in appended.events:
-                proof = log.notary.proof(event.seq, published)
+                proof = log.notary.proof(event, published)
                 proof.verify(bytes.fromhex(event.hash), log.identity.verifier)
         assert log.notary.unsigned_events == 0
+
+
+async def test_no_proof_is_given_out_of_an_event_that_was_changed_together_with_its_hash(tmp_path):
+    async with opened(tmp_path) as log:
+        await add(log, "a", 300)
+    (path,) = (tmp_path / "log" / "segments").iterdir()
+    lines = path.read_bytes().splitlines(True)
+    lines[7] = encode(7, 0, 299, lines[7].partition(b',"event":')[2][:-2].replace(b"press", b"prexx"))[1]
+    path.write_bytes(b"".join(lines))
+    async with opened(tmp_path) as log:
+        published = log.notary.published
+        with pytest.raises(LogCorrupt) as found:
+            log.notary.proof(log.read(7), published)
+        assert (found.value.seq, found.value.offset) == (7, sum(map(len, lines[:7])))
+        assert [*log.corrupt] == [7], "and /readyz tells"
+        log.notary.proof(log.read(8), published).verify(bytes.fromhex(log.read(8).hash), log.identity.verifier)
 
 
 async def test_a_stop_signs_what_was_committed_a_moment_ago(tmp_path):
@@ -249,7 +266,7 @@ async def test_a_log_from_before_is_read_signed_and_goes_on(tmp_path, capsys, in
         assert "log.upgraded" in capsys.readouterr().out
         assert [log.read(seq).hash for seq in range(900)] == hashes
         published = await log.notary.covering(900, WAIT_S)
-        log.notary.proof(77, published).verify(bytes.fromhex(hashes[77]), log.identity.verifier)
+        log.notary.proof(log.read(77), published).verify(bytes.fromhex(hashes[77]), log.identity.verifier)
     assert len(list((tmp_path / "log" / "checkpoints").iterdir())) == 2
     async with opened(tmp_path):
         assert "log.upgraded" not in capsys.readouterr().out

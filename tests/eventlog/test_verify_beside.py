@@ -36,6 +36,22 @@ async def test_every_flipped_byte_of_what_is_signed_or_says_which_log_it_is_is_f
     assert judged(made).is_good
 
 
+async def test_a_line_that_is_doubled_in_what_is_signed_is_found_and_that_of_a_witness_is_right(made):
+    checkpoint, seal = made / "log" / "checkpoint", min((made / "log" / "checkpoints").iterdir())
+    for path in (checkpoint, seal):
+        content = path.read_bytes()
+        own = content.splitlines(True)[-1]
+        for line, is_good in ((own, False), (own.replace(b" runlog.local", b" w.example"), path == checkpoint)):
+            path.write_bytes(content + line)
+            verdict = judged(made)
+            assert (verdict.is_good, [fault.path for fault in verdict.faults]) == (
+                is_good,
+                [] if is_good else [str(path.relative_to(made))],
+            ), line
+        path.write_bytes(content)
+    assert judged(made).is_good
+
+
 async def test_the_stored_bundles_tell_which_event_was_changed_together_with_its_hash(tmp_path):
     async with opened(tmp_path) as log:
         await add(log, "a", 700)
@@ -193,13 +209,13 @@ async def test_seals_above_the_checkpoint_are_awaited_of_a_log_that_is_held_when
             await add(log, f"late_{number}")
     (made / "log" / "checkpoint").write_bytes(checkpoint)
     late = [path for path in sorted((made / "log" / "checkpoints").iterdir()) if path not in contents]
-    for path in late[1:]:
+    for path in late:  # the first of them is that of a segment which ends where the checkpoint does
         path.unlink()
     stopped = judged(made)
-    assert stopped.bad == len(late) - 1 > 1, stopped.faults
+    assert stopped.bad == len(late) > 1, stopped.faults
     lock = WriterLock(made)
     verdict = judged(made)
-    assert (verdict.is_good, len(verdict.notes)) == (True, len(late) - 1), verdict.faults
+    assert (verdict.is_good, len(verdict.notes)) == (True, len(late)), verdict.faults
     seals[0].unlink()
     assert [fault.path for fault in judged(made).faults] == [f"log/checkpoints/{seals[0].name}"]
     seals[0].write_bytes(contents[seals[0]])

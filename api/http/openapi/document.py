@@ -56,7 +56,8 @@ def document_of(routes: Iterable[Route]) -> dict[str, Any]:
     paths: dict[str, dict[str, Any]] = {}
     for method, path, handler in routes:
         name = template(path)
-        told = _page(method, name, handler) if is_page(name) else _operation(OPERATIONS[f"{method} {name}"])
+        key = f"{method} {name}"
+        told = _page(method, name, handler) if is_page(name) else _operation(OPERATIONS[key], is_outside=key in OUTSIDE)
         paths.setdefault(name, {})[method.lower()] = told
     return {
         "openapi": "3.1.1",
@@ -95,8 +96,8 @@ def document_of(routes: Iterable[Route]) -> dict[str, Any]:
 
 
 def is_page(path: str) -> bool:
-    """Tell whether a page for people, or a file of one, is there."""
-    return path == _PAGES or path.startswith(f"{_PAGES}/")
+    """Tell whether a page for people, the way to one, or a file of one, is there."""
+    return path in ("/", _PAGES) or path.startswith(f"{_PAGES}/")
 
 
 def _page(method: str, path: str, handler: Handler) -> dict[str, Any]:
@@ -112,19 +113,19 @@ def _page(method: str, path: str, handler: Handler) -> dict[str, Any]:
         "responses": {
             "200": {"description": "The page.", "headers": _headers(()), "content": {"*/*": {}}},
             "default": {
-                **refusal(list(PAGES)),
+                **refusal(list(PAGES), is_outside=True),
                 "description": "Another page to go to, or one that says what is wrong.",
             },
         },
     }
 
 
-def _operation(one: Operation) -> dict[str, Any]:
+def _operation(one: Operation, *, is_outside: bool) -> dict[str, Any]:
     refusals = by_status((*ALWAYS, *(() if one.is_open else WITH_A_KEY), *one.errors))
     responses = {str(answer.status): _answer(answer) for answer in one.answers}
     for status, codes in refusals.items():
         assert str(status) not in responses, (one.name, status)
-        responses[str(status)] = {**refusal(codes), "headers": _headers(_of_refusal(status))}
+        responses[str(status)] = {**refusal(codes, is_outside=is_outside), "headers": _headers(_of_refusal(status))}
     told: dict[str, Any] = {"operationId": one.name, "tags": [one.tag], "summary": one.summary}
     if one.description:
         told["description"] = one.description

@@ -21,7 +21,7 @@ from api.http.openapi.shapes import (
 )
 
 JSON, NDJSON, CSV, EVENT_STREAM = "application/json", "application/x-ndjson", "text/csv", "text/event-stream"
-BYTES, PLAIN, HTML = "application/octet-stream", "text/plain", "text/html"
+BYTES, PLAIN, HTML, ANY = "application/octet-stream", "text/plain", "text/html", "*/*"
 
 
 @frozen
@@ -147,7 +147,7 @@ HEADERS: Mapping[str, tuple[Schema, str]] = {
     "ETag": (TEXT, "Names this answer; weak when it is compressed."),
     "Idempotency-Replayed": (const("true"), "This is the recorded answer to the same request before."),
     "Link": (TEXT, 'The next page, `rel="next"`.'),
-    "Location": (TEXT, "Where what was made is."),
+    "Location": (TEXT, "Where what was made is, or the page to go to."),
     "Retry-After": (TEXT, "Seconds after which it may have passed."),
     "X-Log-Position": (TEXT, "The seq of the last event that this write recorded."),
     "X-Projection-Position": (TEXT, "How far a `stale=ok` answer reaches."),

@@ -9,6 +9,7 @@ import orjson
 
 from api import errors
 from api.evidence.export import EvidenceIncomplete
+from api.http.openapi.operations import HTML, JSON
 from api.http.openapi.shapes import TEXT, Schema, array, record, ref
 from api.http.problems import STATUSES, body_of
 from api.migration.import_record import ImportRecordDamaged
@@ -102,11 +103,12 @@ def by_status(codes: tuple[str, ...]) -> dict[int, list[str]]:
     return found
 
 
-def refusal(codes: list[str]) -> Schema:
-    """Return the answer that is one of *codes*, which share a status."""
+def refusal(codes: list[str], *, is_outside: bool) -> Schema:
+    """Return the answer that is one of *codes*, which share a status; *is_outside* the base, a browser gets a page."""
     told = {"type": "object", "properties": {"error": {"enum": codes}}}
-    content = {
+    as_json = {
         "schema": {"allOf": [ref("Problem"), told]},
         "examples": {code: {"$ref": f"#/components/examples/{code}"} for code in codes},
     }
-    return {"description": ", ".join(codes), "content": {"application/json": content}}
+    as_page = {HTML: {"schema": TEXT}} if is_outside else {}
+    return {"description": ", ".join(codes), "content": {JSON: as_json, **as_page}}

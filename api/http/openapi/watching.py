@@ -175,7 +175,10 @@ OUTSIDE: dict[str, Operation] = {
         "Service",
         "getDocumentPage",
         "This document as a page, which needs no network",
-        read("The page.", {HTML: TEXT}),
+        (
+            *read("The page.", {HTML: TEXT}),
+            Answer(303, "To where people sign in, on a server with keys.", headers=("Location",)),
+        ),
         QUERY,
         (IF_NONE_MATCH,),
     ),

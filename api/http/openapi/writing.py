@@ -3,6 +3,7 @@
 from typing import Any
 
 from api.http.openapi.operations import (
+    ANY,
     BYTES,
     CONTENT_DIGEST,
     FILENAME,
@@ -95,7 +96,11 @@ _IMPORT_LINE: Schema = {
         record(
             {"run_id": TEXT, "record": OBJECT}, {"blobs": table(COUNT)}, description="A record of v1 under its key."
         ),
-        record({"end": BOOLEAN}, description="The last line; false where the v1 text was not whole."),
+        record(
+            {"end": BOOLEAN},
+            {"failed": COUNT},
+            description="The last line; false where the v1 text was not whole. How many records failed unsent.",
+        ),
     ]
 }
 _IMPORT_ANSWER: Schema = {
@@ -165,7 +170,9 @@ WRITES: dict[str, Operation] = {
         ),
         (*A_BODY, *QUERY, *A_WRITE, *A_RUN, "ATTACHMENT_CONFLICT", "HASH_MISMATCH", "RUN_FULL"),
         (RUN, KIND, FILENAME, CONTENT_DIGEST, IDEMPOTENCY_KEY),
-        Body(BYTES, {}, "Any bytes, of any media type; kept with the `Content-Type` that they are sent with."),
+        Body(
+            ANY, {}, f"Any bytes; kept with the `Content-Type` that they are sent with, `{BYTES}` where there is none."
+        ),
     ),
     "POST /admin/import": Operation(
         "Operators",

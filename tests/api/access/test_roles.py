@@ -16,7 +16,7 @@ PATHS = st.lists(
 ).map(lambda parts: "/" + "/".join(parts))
 PATTERN = re.compile(r":[^{}]+\}")
 OPEN = {f"{BASE}/log/checkpoint", f"{BASE}/log/key", f"{BASE}/log/tile/{{path}}", "/healthz"}
-SIGNING_IN = {"/rmos/sign-in", "/rmos/sign-out", "/rmos/static/{name}"}
+SIGNING_IN = {"/", "/rmos/sign-in", "/rmos/sign-out", "/rmos/static/{name}"}
 ALL_ROUTES = [(method, PATTERN.sub("}", path)) for method, path, _ in ROUTES]
 
 

@@ -110,6 +110,27 @@ def test_an_operation_has_the_parameters_that_its_route_takes(key: str, server: 
     assert names(key, "query") == set(taken) - {"none"}
 
 
+@pytest.mark.parametrize("key", ["GET /healthz", "GET /readyz", "GET /metrics", "GET /openapi.json", "GET /docs"])
+def test_outside_the_base_an_error_is_told_as_json_and_as_a_page(key: str, server: Server) -> None:
+    told = operation(key)["responses"]["422"]["content"]
+    for accept in ("application/json", "text/html"):
+        answer = server.request("GET", f"{target(key)}?Zq9=1", headers={"Accept": accept})
+        assert (answer.status, answer.headers.get_content_type()) == (422, accept)
+    assert list(told) == ["application/json", "text/html"]
+
+
+@pytest.mark.parametrize("key", [key for key in SERVED if BASE in key])
+def test_under_the_base_an_error_is_json_alone(key: str, server: Server) -> None:
+    told = operation(key)["responses"]
+    assert {form for status in told if int(status) >= 400 for form in told[status].get("content", ())} == {
+        "application/json"
+    }
+
+
+def test_an_attachment_may_be_of_any_type() -> None:
+    assert list(operation(f"POST {BASE}/runs/{{run_id}}/attachments")["requestBody"]["content"]) == ["*/*"]
+
+
 @pytest.mark.parametrize("key", [key for key in SERVED if "requestBody" in operation(key)])
 def test_the_example_of_a_body_is_such_a_body_and_is_taken(key: str, server: Server) -> None:
     (form, content), *_ = operation(key)["requestBody"]["content"].items()
