@@ -198,7 +198,7 @@ class RequestTimeout(RunlogError):
 
     @property
     def message(self) -> str:
-        return f"No byte of the body came for {self.idle_s:g} s, so the request was ended; nothing was recorded. Send it again."
+        return f"No more of the request came within {self.idle_s:g} s, so it was ended; nothing was recorded. Send it again."
 
 
 @frozen

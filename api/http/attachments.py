@@ -19,7 +19,6 @@ from api.http.inputs import (
     actor_of,
     check_not_encoded,
     flag,
-    key_faults,
     key_of,
     listed,
     next_chunk,
@@ -120,7 +119,7 @@ def _mismatch(error: BlobMismatch) -> HashMismatch:
 
 def _may_be_replay(request: web.Request, service: Service) -> bool:
     """Tell whether the request's key was used before, so that its answer may not depend on the run as it is."""
-    key = key_of(request)
+    key = key_of(request, [])  # what is wrong with it is told in its turn
     return key is not None and service.log.key_use(actor_of(request), IdempotencyKey(key, "")) is not None
 
 
@@ -135,7 +134,7 @@ def _checked(request: web.Request) -> tuple[dict[str, str], str, str | None]:
     check_not_encoded(request)
     faults: list[Fault] = []
     query = params(request, "kind", "filename", faults=faults)
-    faults += key_faults(key_of(request, faults))
+    key_of(request, faults)
     mime = request.headers.get("Content-Type", "application/octet-stream")
     if "kind" not in query:
         faults.append(Fault("?kind", "is required: what the attachment is, such as gcode or preview"))

@@ -73,7 +73,7 @@ async def create_batch(request: web.Request) -> web.StreamResponse:
     faults: list[Fault] = []
     params(request, faults=faults)
     key = key_of(request, faults)
-    refuse(faults + key_faults(key))
+    refuse(faults)
     request[OWN_BOUND] = True
     batch = _Batch(request, service, sender_of(request), key)
     response = web.StreamResponse(headers={"Content-Type": NDJSON})

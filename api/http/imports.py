@@ -25,7 +25,6 @@ from api.http.inputs import (
     REQUEST_ID,
     SERVICE,
     check_type,
-    key_faults,
     key_of,
     next_chunk,
     params,
@@ -140,7 +139,7 @@ class _Importing:
         service = request.app[SERVICE]
         head = await lines.next()
         given = _head_of(head)
-        refuse(key_faults(key_of(request)))
+        key_of(request)
         origin = sender_of(request)
         data_dir = service.settings.data_dir
         record = await asyncio.to_thread(

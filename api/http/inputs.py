@@ -207,18 +207,18 @@ async def read_json(request: web.Request) -> tuple[Any, bool]:
 
 
 def key_of(request: web.BaseRequest, faults: list[Fault] | None = None) -> str | None:
-    """Return the Idempotency-Key, if there is one; `key_faults` tells whether it is fit to be one.
+    """Return the Idempotency-Key, if there is one.
 
     Given a list of *faults*, it adds to them what is wrong, for the caller to refuse with its own.
 
     Raises:
-        InvalidCommand: it stands more than once, and which one a retry would have is not known.
+        InvalidCommand: it stands more than once (which one a retry would have is not known), or is not fit to be one.
 
     """
     keys = request.headers.getall("Idempotency-Key", None)
     if keys is None:
         return None
-    found = [Fault("Idempotency-Key", "must stand once")] if len(keys) > 1 else []
+    found = [Fault("Idempotency-Key", "must stand once")] if len(keys) > 1 else key_faults(keys[0])
     if faults is None:
         refuse(found)
     else:
@@ -226,9 +226,9 @@ def key_of(request: web.BaseRequest, faults: list[Fault] | None = None) -> str |
     return keys[0]
 
 
-def key_faults(key: str | None) -> list[Fault]:
-    """Return what is wrong with an Idempotency-Key, if it was given."""
-    if key is None or (1 <= len(key) <= 255 and key.isascii() and key.isprintable()):
+def key_faults(key: str) -> list[Fault]:
+    """Return what is wrong with an Idempotency-Key."""
+    if 1 <= len(key) <= 255 and key.isascii() and key.isprintable():
         return []
     return [Fault("Idempotency-Key", "must be 1 to 255 printable ASCII characters")]
 

@@ -15,8 +15,9 @@ from aiohttp.web_protocol import RequestHandler, _ErrInfo
 
 from api.errors import BadRequest, HeadersTooLarge, Internal, RequestTimeout
 from api.http.inputs import OWN_BOUND, BrokenFraming, request_id_of
-from api.http.problems import logger, problem
+from api.http.problems import body_of, logger, problem
 from api.http.ready import SAFE_HEADERS, SERVER
+from eventlog.clock import random_hex
 from eventlog.errors import RunlogError
 
 KEEPALIVE_S = 75.0
@@ -199,8 +200,9 @@ def _unread(transport: asyncio.Transport) -> int:
 
 
 def _timed_out(idle_s: float) -> bytes:
-    error = RequestTimeout(idle_s)
-    body = orjson.dumps({"error": error.code, "message": error.message, "detail": {"error": error.code}})
+    request_id = random_hex(16)
+    body = orjson.dumps(body_of(RequestTimeout(idle_s), request_id))
     told = {"Content-Type": "application/json", "Connection": "close", "Content-Length": len(body), "Server": SERVER}
+    told["X-Request-Id"] = request_id
     head = "".join(f"{name}: {value}\r\n" for name, value in {**told, **SAFE_HEADERS}.items())
     return f"HTTP/1.1 408 Request Timeout\r\n{head}\r\n".encode() + body

@@ -8,7 +8,7 @@ from aiohttp import web
 
 from api.access.roles import BASE
 from api.http.answers import answer, outcome_answer, view_answer
-from api.http.inputs import SERVICE, flag, key_faults, origin_of, params, read_json, refuse, stale_ok
+from api.http.inputs import SERVICE, flag, key_of, origin_of, params, read_json, refuse, stale_ok
 from api.http.wire import command_of
 from api.reading import View, refuse_withdrawn
 from api.service import Creation, Outcome, Service, logger
@@ -94,7 +94,7 @@ async def read_command(request: web.Request, kind: type[T]) -> tuple[T, Origin, 
     body, is_large = await read_json(request)
     faults: list[Fault] = []
     query = params(request, faults=faults)
-    faults += key_faults(request.headers.get("Idempotency-Key"))
+    key_of(request, faults)
     try:
         command = await asyncio.to_thread(command_of, body, kind) if is_large else command_of(body, kind)
     except InvalidCommand as error:

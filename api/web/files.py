@@ -14,6 +14,7 @@ from aiohttp import web
 from attrs import frozen
 
 from api.errors import AttachmentNotFound
+from api.http.answers import has
 from api.http.inputs import SERVICE, params
 from api.http.runs import VIEW_PARAMS, view_asked
 from api.reading import View
@@ -158,7 +159,7 @@ async def _send(
     if service.blobs.size(digest) != size:
         raise AttachmentNotFound(view.run_id, digest)
     etag = f'"{digest}"'
-    if etag in request.headers.get("If-None-Match", ""):
+    if has(request, etag):
         return web.Response(status=304, headers={**_SANDBOX, "ETag": etag})
     response = web.StreamResponse(headers={**_SANDBOX, "Content-Type": form, "ETag": etag})
     response.content_length = size

@@ -145,7 +145,7 @@ def test_any_other_key_is_a_422(server: Server, key: str) -> None:
 @pytest.mark.parametrize(
     ("path", "content_type", "content", "others"),
     [
-        ("/runs", "application/json", body(), []),
+        ("/runs?x=1", "application/json", body(), ["?x"]),
         ("/runs/batch?x=1", "application/x-ndjson", body(), ["?x"]),
         ("/runs/{}/attachments", "text/plain", body(), ["?kind"]),
         ("/admin/import", "application/x-ndjson", {"import": {"v1_path": "v1.json", "v1_sha256": "0" * 64}}, []),

@@ -3,6 +3,7 @@
 import contextlib
 import datetime
 import http.client
+import json
 import socket
 import ssl
 import stat
@@ -177,6 +178,10 @@ def test_a_head_that_stops_coming_is_ended(bounded: Keyed, is_first: bool):
         answer = b"".join(iter(lambda: connection.recv(4096), b""))
     assert answer.startswith(b"HTTP/1.1 408 ")
     assert [name for name, value in SAFE.items() if f"{name}: {value}\r\n".encode() not in answer] == []
+    head, _, content = answer.partition(b"\r\n\r\n")
+    told = json.loads(content)
+    assert (told["error"], told["detail"]) == ("REQUEST_TIMEOUT", {"error": "REQUEST_TIMEOUT", "idle_s": 1})
+    assert f"X-Request-Id: {told['request_id']}".encode() in head.split(b"\r\n")
 
 
 def test_a_connection_that_only_waits_is_left_alone(bounded: Keyed):
