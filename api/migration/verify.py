@@ -15,13 +15,13 @@ from attrs import define, field
 
 from api.migration.folding import EventNotFolded, folded_view
 from api.migration.holdings import Holdings
+from api.migration.judging import value_of
 from api.migration.report import Lines
 from api.migration.served import Served, Shown, item_of
 from api.migration.v1 import ImportedRun, RecordError, read_record
 from api.migration.v1_text import V1Record
 from eventlog.canonical import canonical
 from eventlog.event import Recorded
-from eventlog.strict_json import InvalidJson, MalformedJson, parse
 from projections.run import events
 from projections.run.events import UnknownEvent
 from projections.run.fold import view_dict
@@ -144,7 +144,7 @@ def _from_log(
 def _from_v1(record: V1Record, stream: list[Recorded], here: dict[str, Any]) -> Iterator[tuple[str, Any, Any]]:
     """Give field, v1's value and ours; *here* is the view, *stream* what the log has from the import on."""
     try:
-        value = _value_of(record)
+        value = value_of(record)
         run = read_record(record.key, value, find_blob=_sizes(stream).get)
     except RecordError as error:
         yield error.field, error.reason, here.get(error.field)
@@ -156,23 +156,6 @@ def _from_v1(record: V1Record, stream: list[Recorded], here: dict[str, Any]) -> 
         yield from _walk("v1", value, first.data.get("v1"), null_is_absent=True)
     else:
         yield "run_id", "a record of v1", "a run that was not imported"
-
-
-def _value_of(record: V1Record) -> Any:
-    """Return the record as values.
-
-    Raises:
-        RecordError: it cannot be read.
-
-    """
-    if record.fault:
-        raise RecordError(record.key, "$", record.fault)
-    try:
-        return parse(record.text)
-    except InvalidJson as error:
-        raise RecordError(record.key, error.errors[0].path, error.errors[0].message) from None
-    except MalformedJson as error:
-        raise RecordError(record.key, "$", error.reason) from None
 
 
 def _view_of_v1(run: ImportedRun) -> dict[str, Any]:
