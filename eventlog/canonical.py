@@ -22,7 +22,10 @@ _ORJSON_OPTIONS = (
     | orjson.OPT_PASSTHROUGH_SUBCLASS
 )
 
-_EXPONENT, _ZEROS = re.compile(rb"e-"), re.compile(rb"0\.0000")
+# Each begins with what it looks for, for only so it searches fast, and then looks back at what stands before: in a string
+# such a thing is found only now and then (`X0.0000` of a program is not), and that costs nothing but time.
+_EXPONENT = re.compile(rb"e-(?<=[0-9]e-)")
+_ZEROS = re.compile(rb"0\.0000(?<![^-\[,: ]0\.0000)")
 
 
 def canonical(value: Any) -> bytes:
