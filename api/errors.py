@@ -5,6 +5,8 @@ from typing import ClassVar
 from attrs import frozen
 
 from eventlog.errors import RunlogError
+from eventlog.strict_json import Fault, InvalidJson
+from projections.run.errors import InvalidCommand
 
 
 @frozen
@@ -154,8 +156,12 @@ class BodyTooLarge(RunlogError):
         )
 
 
-_THE_REST = "The lines answered before this one are done: send again only what follows them."
-"""For errors that end a body of which a part is recorded: who sent all of it again without keys would double that part."""
+_THE_REST = (
+    "The lines answered before this one are done. An import, or lines under an Idempotency-Key of the whole request, "
+    "send all over again; of other lines only what follows."
+)
+"""For errors that end a body of which a part is recorded: who sent all of it again without keys would double that part,
+and who sent a part under a key of the whole would have its lines taken for others, as they count from its start."""
 
 
 @frozen
@@ -170,7 +176,7 @@ class BatchTooLong(RunlogError):
     def message(self) -> str:
         return (
             f"A batch ends at {self.lines_max} lines or {self.bytes_max} bytes. The lines answered before this one are "
-            "done, and the rest was not read: send it as another batch."
+            "done, and the rest was not read: send it as another batch, without or with another Idempotency-Key."
         )
 
 
@@ -287,6 +293,30 @@ class Internal(RunlogError):
         )
 
 
+@frozen
+class LineRefused(RunlogError):
+    """A line of an import is none; what came before it is recorded."""
+
+    code: ClassVar[str] = "VALIDATION_ERROR"
+    errors: tuple[Fault, ...]
+
+    @property
+    def message(self) -> str:
+        return f"{self.errors[0].path}: {self.errors[0].message}, so the import ends at this line. {_THE_REST}"
+
+
+@frozen
+class LineTooLong(RunlogError):
+    """A line of an import is above its bound; what came before it is recorded."""
+
+    code: ClassVar[str] = "BODY_TOO_LARGE"
+    bytes_max: int
+
+    @property
+    def message(self) -> str:
+        return f"A line is longer than {self.bytes_max} bytes, so the import ends there. {_THE_REST}"
+
+
 def ended_early(error: RunlogError) -> RunlogError:
     """Return *error* as it is to be told in a line, after lines whose work is done."""
     match error:
@@ -294,4 +324,8 @@ def ended_early(error: RunlogError) -> RunlogError:
             return LinesTimeout(idle_s)
         case BadRequest(reason):
             return LinesBroken(reason)
+        case BodyTooLarge(bytes_max):
+            return LineTooLong(bytes_max)
+        case InvalidCommand(errors) | InvalidJson(errors):
+            return LineRefused(errors)
     return error

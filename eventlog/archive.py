@@ -108,7 +108,7 @@ class Archive:
             LogCorrupt: one of them does not match its hash, or is missing. What came before it was yielded.
 
         """
-        for some in self._read(self._start(first, days)):
+        for some in self._read(self._start(first, days), self._size_of(days)):
             for recorded in some:
                 day = recorded.place.segment // 10_000
                 if days is not None and day > days[1]:
@@ -125,7 +125,7 @@ class Archive:
         """
         subject = b'"subject":"%b"' % stream.encode()
         frontier, found = Frontier(), list[Recorded]()
-        for some in self._read(End()):
+        for some in self._read(End(), self.checkpoint.size):
             frontier, _ = frontier.grown([leaf_hash(bytes.fromhex(each.hash)) for each in some])
             found += (each for each in some if subject in each.bytes and each.stream == stream)
         if frontier.root != self.checkpoint.root:
@@ -142,23 +142,38 @@ class Archive:
         place = Finder(self._disk).place(first)
         return End(first, place.segment, place.offset)
 
+    def _size_of(self, days: tuple[int, int] | None) -> int:
+        """Return how many events to read: those up to the end of *days*, where a seal tells it; what follows may be damaged."""
+        last = max((each for each in self.segments() if days and each // 10_000 <= days[1]), default=None)
+        seal = self._seal(last) if last is not None else None
+        if last is None or seal is None:
+            return self.checkpoint.size
+        following = min((each for each in self.segments() if each > last), default=None)
+        head = b'{"seq":%d,' % seal.size
+        if following is None or self._disk.read(segment_path(following), 0, len(head)) != head:
+            return self.checkpoint.size  # a segment between them may be gone: reading on tells
+        return min(self.checkpoint.size, seal.size)
+
+    def _seal(self, segment: int) -> Checkpoint | None:
+        """Return what a good seal of *segment* tells; None without one."""
+        try:
+            return open_checkpoint(read_seal(self._disk, segment) or b"", self.identity.verifier)
+        except NoteRefused:
+            return None
+
     def _sealed_before(self, day: int) -> End:
         """Return the end of the newest segment before *day* that has a good seal; what it tells needs no reading."""
         for segment in reversed(sealed_segments(self._disk)):
-            if segment // 10_000 < day:
-                try:
-                    seal = open_checkpoint(read_seal(self._disk, segment) or b"", self.identity.verifier)
-                except NoteRefused:
-                    continue
+            if segment // 10_000 < day and (seal := self._seal(segment)) is not None:
                 return End(seal.size, segment, self._disk.size(segment_path(segment)) or 0)
         return End()
 
-    def _read(self, start: End) -> Iterator[list[Recorded]]:
-        """Yield all events from *start* to the checkpoint, some at once; LogCorrupt where the next one is not there."""
+    def _read(self, start: End, size: int) -> Iterator[list[Recorded]]:
+        """Yield all events from *start* to the first *size*, some at once; LogCorrupt where the next one is not there."""
         segments = self.segments()
         newest = segments[-1] if segments else None
         # The checkpoint was read before the segments: what it covers is in them, whatever a writer does meanwhile.
-        end = End(self.checkpoint.size, newest, (self._disk.size(segment_path(newest)) or 0) if newest else 0)
+        end = End(size, newest, (self._disk.size(segment_path(newest)) or 0) if newest else 0)
         follower = Follower(self._disk, start)
         while follower.at.next_seq < end.next_seq:
             some = follower.read(end, _READ_BYTES)

@@ -82,10 +82,10 @@ class PosixDisk(Disk):
             data += more
         return data
 
-    def open(self, path: str) -> BinaryIO:
-        """Return a file object that reads *path* as `read` does, from its beginning; FileNotFoundError if it is not there."""
+    def open(self, path: str, offset: int = 0) -> BinaryIO:
+        """Return a file object that reads *path* as `read` does, from *offset* on; FileNotFoundError if it is not there."""
         self.read(path, 0, 1)
-        return io.BufferedReader(_Reading(self, path), _OPEN_BUFFER_BYTES)
+        return io.BufferedReader(_Reading(self, path, offset), _OPEN_BUFFER_BYTES)
 
     def stored(self, path: str) -> str:
         """Return where the bytes of *path* lie: there, or in the packed file beside it."""
@@ -193,10 +193,10 @@ class PosixDisk(Disk):
 
 
 class _Reading(io.RawIOBase):
-    """A file of a disk, read from its beginning to its end."""
+    """A file of a disk, read from a place on to its end."""
 
-    def __init__(self, disk: Disk, path: str) -> None:
-        self._disk, self._path, self._at = disk, path, 0
+    def __init__(self, disk: Disk, path: str, offset: int) -> None:
+        self._disk, self._path, self._at = disk, path, offset
 
     def readable(self) -> bool:
         return True

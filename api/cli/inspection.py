@@ -36,7 +36,7 @@ _NEXT_OF_STATUS = {
     "LOG_ONLY": "Next: nothing; there is no v1 record here.",
 }
 
-_MEND_LOG = "`runlog log verify` shows how far the damage goes; restore that segment from a backup."
+_MEND_LOG = "`runlog log verify` shows how far the damage goes; restore what it lists from a backup."
 # how a path begins that was tampered with, and what to do about it; the last one is of the dated files
 _STEPS = {
     "log": _MEND_LOG,
@@ -81,7 +81,8 @@ def status(v1_path: Path | None, data_dir: str | None, as_json: bool) -> int:
 
 
 def _in_words(damage: "Damage") -> str:
-    return f"log/segments/{damage.segment}, byte {damage.offset}: {damage.reason}"
+    where = f"/{damage.segment}, byte {damage.offset}" if damage.segment else ", where no segment is left"
+    return f"log/segments{where}: {damage.reason}"
 
 
 def _status_in_words(found: "Status", path: Path, data_dir: Path) -> str:

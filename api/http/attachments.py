@@ -85,7 +85,8 @@ async def upload(request: web.Request) -> web.Response:
         return None if attachment is None else {"attachment": attachment}
 
     outcome = await service.add(run_id, events.ATTACHMENT_ADDED, decide, origin)
-    facts = _facts(outcome.view, blob.sha256)
+    asked = (command.kind, command.mime, command.filename)
+    facts = _facts(outcome.view, blob.sha256, asked)
     if outcome.events and not outcome.replayed:
         logger.info(
             "attachment.added", run_id=run_id, sha256=blob.sha256, size_bytes=blob.size_bytes, seq=outcome.position
@@ -281,8 +282,10 @@ async def _view(request: web.Request) -> tuple[View, dict[str, str]]:
     return service.view(run_id, include_withdrawn=include_withdrawn), stale_headers(service, stale=stale)
 
 
-def _facts(view: View, digest: str) -> dict[str, Any]:
-    for one in view.state.attachments or ():
-        if one["sha256"] == digest:
-            return dict(one)
-    raise AttachmentNotFound(view.run_id, digest)
+def _facts(view: View, digest: str, asked: tuple[str, str, str] | None = None) -> dict[str, Any]:
+    """Return the attachment of that digest; of several, the one whose kind, type and name are *asked*, else the first."""
+    found = [one for one in view.state.attachments or () if one["sha256"] == digest]
+    if not found:
+        raise AttachmentNotFound(view.run_id, digest)
+    same = (one for one in found if (one["kind"], one["mime"], one["filename"]) == asked)
+    return dict(next(same, found[0]))

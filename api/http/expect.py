@@ -6,18 +6,20 @@ until the guard is through with the rest: `check_expected` does it then, in the 
 
 from collections.abc import Awaitable, Callable
 
-from aiohttp import web
+from aiohttp import HttpVersion11, web
 from aiohttp.web_urldispatcher import MatchInfoError
 
 from api.errors import BadRequest
 from api.http.auth import ACCESS
+from api.http.inputs import listed
 
 _CONTINUE = "100-continue"
 
 
 async def bid(request: web.Request) -> None:
     """Bid a client that asks first to send its body; who is not let in gets a refusal before sending one for nothing."""
-    if request.headers.get("Expect", "").lower() == _CONTINUE and request.app[ACCESS].may_go_on(request):
+    is_asked = request.headers.get("Expect", "").lower() == _CONTINUE and request.version >= HttpVersion11
+    if is_asked and request.app[ACCESS].may_go_on(request):
         await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
         request.writer.output_size = 0  # what aiohttp's own handler does: this was not the answer yet
 
@@ -29,7 +31,7 @@ def check_expected(request: web.Request) -> None:
         BadRequest: it expects something else than to be told to go on.
 
     """
-    expected = request.headers.get("Expect")
+    expected = listed(request, "Expect")
     if expected and expected.lower() != _CONTINUE and request.match_info.http_exception is None:
         raise BadRequest(f"only `Expect: {_CONTINUE}` is understood")
 

@@ -10,6 +10,7 @@ import json
 from base64 import b64decode
 from collections import Counter, deque
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from typing import Any
 
 import attrs
@@ -80,6 +81,8 @@ async def import_records(request: web.Request) -> web.StreamResponse:
         async for answer in importing.answers():
             await response.write(orjson.dumps(answer) + b"\n")
     except RunlogError as error:  # the status has left already: it is told in a line
+        for answer in await importing.given_up():
+            await response.write(orjson.dumps(answer) + b"\n")
         line = {"status": STATUSES[error.code], **told(ended_early(error)), "request_id": request[REQUEST_ID]}
         await response.write(orjson.dumps(line, default=str) + b"\n")
     await response.write_eof()
@@ -155,9 +158,6 @@ class _Importing:
         yield {"import_id": self._record.import_id}
         while (line := await self._lines.next()) is not None:
             if self._stopping.is_set():
-                await self._importer.flush()
-                for verdict in self._verdicts():
-                    yield verdict
                 raise ServerEnding()
             if "end" in line:
                 if not is_size(line.get("failed", 0)):
@@ -173,9 +173,14 @@ class _Importing:
                 await self._add(line)
             for verdict in self._verdicts():
                 yield verdict
-        await self._importer.flush()  # the client left; what came is kept, and the import can be gone on with
-        for verdict in self._verdicts():
+        for verdict in await self.given_up():  # the client left
             yield verdict
+
+    async def given_up(self) -> list[dict[str, Any]]:
+        """Return what became of the records that came; they are kept, and the import can be gone on with."""
+        with suppress(RunlogError):  # the log took no more of them, which is what ended it
+            await self._importer.flush()
+        return self._verdicts()
 
     def _verdicts(self) -> list[dict[str, Any]]:
         verdicts, self._told[:] = list(self._told), []

@@ -142,6 +142,8 @@ class BoundedServer(web.Server):
             if oldest is None:
                 self._loop.call_soon(handler.force_close)  # not before aiohttp has begun with it, or it breaks
             else:
+                if self._connections[oldest].get_write_buffer_size():  # to close it would wait for its client to read
+                    self._connections[oldest].abort()
                 oldest.force_close()
                 self._connections.pop(oldest, None)
         super().connection_made(handler, transport)

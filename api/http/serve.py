@@ -107,7 +107,8 @@ def first_page(url: str, settings: Settings) -> str:
     """Return the address of the first page of the server at *url*, by a name that a browser can go to."""
     if settings.host in _ANYWHERE:
         at = urlsplit(url)
-        url = f"{at.scheme}://{settings.allowed_host[0] if settings.allowed_host else 'localhost'}:{at.port}"
+        name = settings.allowed_host[0] if settings.allowed_host else "localhost"
+        url = f"{at.scheme}://{f'[{name}]' if ':' in name else name}:{at.port}"
     return url + _FIRST_PAGE
 
 

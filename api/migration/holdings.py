@@ -6,10 +6,11 @@ What is noted lies in a temporary database without a name, so memory stays bound
 
 import json
 import sqlite3
+import time
 from collections.abc import Callable, Iterable, Iterator
 from hashlib import sha256
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from attrs import define, evolve, field, frozen
 
@@ -25,6 +26,7 @@ from eventlog.segment import SEGMENTS, segment_name, segment_numbers, segment_pa
 from projections.run import events
 from projections.run.events import UnknownEvent
 
+_LOOKS, _LOOK_AGAIN_S = 20, 0.01
 _FAULTS_KEPT_MAX = 1000
 _SCHEMA = """
 CREATE TABLE run (
@@ -263,26 +265,42 @@ class Holdings:
         signed = self._signed()  # before the segments: what it covers is in them, whatever a writer does meanwhile
         done = next_seq = number = offset = 0
         for number in segment_numbers(self._disk.names(SEGMENTS)):
-            offset = 0
-            with self._disk.open(segment_path(number)) as file:
-                for line in file:
-                    if line.endswith(b"\n"):
-                        try:
-                            frame = decode(line)
-                            if frame.seq != next_seq:
-                                what = f"event {frame.seq} stands where {next_seq} belongs"
-                                self._note_damage(next_seq, number, offset, what, is_missing=True)
-                            next_seq = frame.seq + 1
-                            yield frame, Place(number, offset, len(line))
-                        except BadFrame as error:
-                            self._note_damage(next_seq, number, offset, str(error))
-                            next_seq += 1
-                    offset += len(line)
-                    on_bytes(done + offset)
+            path, offset = segment_path(number), 0
+            file = self._disk.open(path)
+            while line := file.readline():
+                if next_seq >= signed and not _is_frame_of(line, next_seq):
+                    file, line = self._looked_at_again(path, offset, next_seq)
+                if line.endswith(b"\n"):
+                    try:
+                        frame = decode(line)
+                        if frame.seq != next_seq:
+                            what = f"event {frame.seq} stands where {next_seq} belongs"
+                            self._note_damage(next_seq, number, offset, what, is_missing=True)
+                        next_seq = frame.seq + 1
+                        yield frame, Place(number, offset, len(line))
+                    except BadFrame as error:
+                        self._note_damage(next_seq, number, offset, str(error))
+                        next_seq += 1
+                offset += len(line)
+                on_bytes(done + offset)
             done += offset
         if next_seq < signed:
             what = f"the log ends here, and its checkpoint is signed for {signed} events"
             self._note_damage(next_seq, number, offset, what, is_missing=True)
+
+    def _looked_at_again(self, path: str, offset: int, seq: int) -> tuple[BinaryIO, bytes]:
+        """Return the line at *offset*, where event *seq* is due, as it is once no writer is at it; and where to read on.
+
+        What was read may be from before it was written, or half from before and half from after. Where damage is
+        known already, one look is enough: nobody writes behind it.
+        """
+        looks = 1 if self.damage else _LOOKS
+        while True:
+            file = self._disk.open(path, offset)
+            line, looks = file.readline(), looks - 1
+            if not looks or not line.endswith(b"\n") or _is_frame_of(line, seq):
+                return file, line
+            time.sleep(_LOOK_AGAIN_S)
 
     def _signed(self) -> int:
         """Return how many events the checkpoint covers; 0 without a log, or for one from before there were keys."""
@@ -295,3 +313,10 @@ class Holdings:
         if len(self.damage) < _FAULTS_KEPT_MAX:
             segment = segment_name(number) if number else ""
             self.damage.append(Damage(seq, segment, offset, reason, is_missing))
+
+
+def _is_frame_of(line: bytes, seq: int) -> bool:
+    try:
+        return decode(line).seq == seq
+    except BadFrame:
+        return False

@@ -192,6 +192,8 @@ def test_the_events_of_days_are_found_from_the_seal_before_them_on(days: Path, t
     assert (seqs_of(data, 0, 0), seqs_of(data, 8, 9)) == ([], [])
     change(segments(data)[0], lambda lines: [lines[0].replace(b"press", b"prexx")])
     assert seqs_of(data, 3, 5) == [2, 3, 4], "damage elsewhere"
+    change(segments(data)[5], lambda lines: [lines[0].replace(b"press", b"prexx")])
+    assert seqs_of(data, 3, 5) == [2, 3, 4], "in the very next event"
     with pytest.raises(LogCorrupt):
         seqs_of(data, 1, 5)
 

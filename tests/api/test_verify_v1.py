@@ -154,6 +154,19 @@ def test_where_the_log_is_damaged_the_migration_stands_nowhere_for_sure(tmp_path
         assert "runlog migrate" not in ran.out + ran.err
 
 
+def test_a_log_without_any_segment_is_told_as_one_and_no_file_without_a_name(tmp_path: Path) -> None:
+    path, data = written(tmp_path, record(ONE), record(TWO)), tmp_path / "data"
+    migrate(path, data, "--no-backup")
+    shutil.rmtree(data / "log" / "segments")
+    place = "log/segments, where no segment is left: the log ends here, and its checkpoint is signed for 2 events"
+    (tampered,) = verify(path, data).json["tampered"]
+    assert tampered == place
+    ran = runlog("status", "--v1-path", path, "--data-dir", data)
+    assert ran.code == 1
+    assert f"{place}. `runlog log verify` shows how far" in ran.err
+    assert "that segment" not in ran.err
+
+
 def test_equal_numbers_of_unrelated_runs_are_no_migration(own_server: Server) -> None:
     path = written(own_server.folder, record(ONE))
     assert status(path, own_server.data_dir) == "V1_ONLY"

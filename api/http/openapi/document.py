@@ -11,9 +11,9 @@ from typing import Any
 
 from api.access.roles import BASE
 from api.http.openapi import operations as spoken
-from api.http.openapi.operations import Answer, Body, Operation, Parameter
+from api.http.openapi.operations import ANY, Answer, Body, Operation, Parameter
 from api.http.openapi.reading import RUNS
-from api.http.openapi.refusals import ALWAYS, EXAMPLES, PAGES, WITH_A_KEY, by_status, refusal
+from api.http.openapi.refusals import ALWAYS, EXAMPLES, PAGES, QUERY, WITH_A_KEY, by_status, refusal
 from api.http.openapi.results import SCHEMAS
 from api.http.openapi.shapes import Schema
 from api.http.openapi.watching import LOG, OUTSIDE
@@ -36,7 +36,7 @@ Handler = Callable[..., Any]
 Route = tuple[str, str, Handler]
 """A method, a path with its patterns, and what answers."""
 
-_PAGES = "/rmos"
+_PAGES, _WAY_TO_PAGES = "/rmos", "/"
 _PATTERN = re.compile(r":[^{}]+\}")
 
 OPERATIONS: Mapping[str, Operation] = {
@@ -97,11 +97,16 @@ def document_of(routes: Iterable[Route]) -> dict[str, Any]:
 
 def is_page(path: str) -> bool:
     """Tell whether a page for people, the way to one, or a file of one, is there."""
-    return path in ("/", _PAGES) or path.startswith(f"{_PAGES}/")
+    return path in (_WAY_TO_PAGES, _PAGES) or path.startswith(f"{_PAGES}/")
 
 
 def _page(method: str, path: str, handler: Handler) -> dict[str, Any]:
     summary = (handler.__doc__ or "").partition("\n")[0].partition(": ")[2] or path
+    if path == _WAY_TO_PAGES or method == "POST":
+        answer = Answer(303, "To the page.", headers=("Location",))
+    else:
+        answer = Answer(200, "The page.", {ANY: {}})
+    codes = (*ALWAYS, *QUERY) if path == _WAY_TO_PAGES else PAGES
     return {
         "operationId": "_".join([method.lower(), *re.findall(r"\w+", path)]),
         "tags": ["Pages"],
@@ -111,9 +116,9 @@ def _page(method: str, path: str, handler: Handler) -> dict[str, Any]:
             for name in re.findall(r"\{(\w+)\}", path)
         ],
         "responses": {
-            "200": {"description": "The page.", "headers": _headers(()), "content": {"*/*": {}}},
+            str(answer.status): _answer(answer),
             "default": {
-                **refusal(list(PAGES), is_outside=True),
+                **refusal(list(codes), is_outside=True),
                 "description": "Another page to go to, or one that says what is wrong.",
             },
         },

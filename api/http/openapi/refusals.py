@@ -68,14 +68,16 @@ ALWAYS = ("MALFORMED_REQUEST", "FORBIDDEN", "HEADERS_TOO_LARGE", "INTERNAL")
 """What any request may be answered with, by the guard and by what reads HTTP before it."""
 WITH_A_KEY = ("UNAUTHENTICATED", "RATE_LIMITED")
 """What else may be said where a key is needed."""
-PAGES = ("EVIDENCE_INCOMPLETE", "LOG_DAMAGED")
-"""What is told nowhere but where people ask for evidence to take with them."""
 QUERY = ("VALIDATION_ERROR",)
 READING = ("PROJECTION_BEHIND", "LOG_CORRUPT", "UNKNOWN_EVENT")
 A_RUN = ("RUN_NOT_FOUND", "RUN_WITHDRAWN", *READING)
 A_BODY = ("REQUEST_TIMEOUT", "BODY_TOO_LARGE", "UNSUPPORTED_MEDIA_TYPE")
 A_JSON_BODY = (*A_BODY, "MALFORMED_JSON", "VALIDATION_ERROR")
 A_WRITE = ("IDEMPOTENCY_KEY_REUSED", "LOG_BUSY", "LOG_HALTED", "LOG_FULL")
+EVIDENCE = ("CHECKPOINT_BEHIND", "EVIDENCE_INCOMPLETE", "LOG_DAMAGED")
+"""What is told where people ask for evidence to take with them."""
+PAGES = (*ALWAYS, *WITH_A_KEY, *QUERY, *A_BODY, *A_RUN, "NOT_FOUND", "ATTACHMENT_NOT_FOUND", *EVIDENCE)
+"""What one page or another may be answered with."""
 
 PROBLEM = record(
     {

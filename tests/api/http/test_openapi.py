@@ -15,6 +15,7 @@ from tests.server import BASE, NOBODY, Server, refused
 
 DOCUMENT: dict[str, Any] = json.loads(json.dumps(document_of(ROUTES)))
 SERVED = [f"{method} {template(path)}" for method, path, _ in ROUTES if not is_page(path)]
+PAGES = [f"{method} {template(path)}" for method, path, _ in ROUTES if is_page(path)]
 DIGEST = "0" * 64
 
 
@@ -125,6 +126,31 @@ def test_under_the_base_an_error_is_json_alone(key: str, server: Server) -> None
     assert {form for status in told if int(status) >= 400 for form in told[status].get("content", ())} == {
         "application/json"
     }
+
+
+@pytest.mark.parametrize("key", [key for key in PAGES if key != "GET /rmos/runs"])  # which says it on the page itself
+def test_what_a_page_refuses_is_told(key: str, server: Server) -> None:
+    told = operation(key)["responses"]["default"]["content"]["application/json"]["examples"]
+    method = key.partition(" ")[0]
+    for query, expect in (("?Zq9=1", "100-continue"), ("", "foo")):
+        refusal = server.request(method, f"{target(key)}{query}", headers={"Expect": expect})
+        assert refusal.json["error"] in told
+
+
+def test_what_a_form_of_a_page_sends_leads_on() -> None:
+    for key in PAGES:
+        if key.startswith("POST"):
+            assert set(operation(key)["responses"]) == {"303", "default"}
+
+
+def test_the_bare_address_only_leads_on(server: Server) -> None:
+    answer = server.request("GET", "/")
+    assert (answer.status, answer.headers["Location"]) == (303, "/rmos")
+    told = operation("GET /")["responses"]
+    assert set(told) == {"303", "default"}
+    assert "Location" in told["303"]["headers"]
+    examples = told["default"]["content"]["application/json"]["examples"]
+    assert set(examples) == {"FORBIDDEN", "HEADERS_TOO_LARGE", "INTERNAL", "MALFORMED_REQUEST", "VALIDATION_ERROR"}
 
 
 def test_an_attachment_may_be_of_any_type() -> None:
