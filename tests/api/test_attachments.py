@@ -238,7 +238,7 @@ def test_two_attachments_that_came_with_a_run_may_be_the_same_bytes_and_each_is_
         again = server.upload(
             run["run_id"], text.encode(), {"Content-Type": one["mime"]}, kind=one["kind"], filename=one["filename"]
         )
-        assert again.status == 200
+        assert (again.status, again.json["kind"], again.json["filename"]) == (200, one["kind"], one["filename"])
     refused(server.upload(run["run_id"], text.encode(), kind="opplan"), 409, "ATTACHMENT_CONFLICT")
     assert server.run(run["run_id"]) == run
 

@@ -272,6 +272,7 @@ def test_a_new_server_points_people_to_the_overview_in_words_and_in_their_browse
         ("http://127.0.0.1:8080", {}, "http://127.0.0.1:8080/rmos"),
         ("http://0.0.0.0:8080", {"host": "0.0.0.0"}, "http://localhost:8080/rmos"),
         ("https://[::]:8443", {"host": "::", "allowed_host": ("a.example", "b")}, "https://a.example:8443/rmos"),
+        ("http://[::]:8080", {"host": "::", "allowed_host": ("fd00::1",)}, "http://[fd00::1]:8080/rmos"),
         ("http://[::1]:8080", {"host": "::1", "allowed_host": ("a.example",)}, "http://[::1]:8080/rmos"),
     ],
 )

@@ -246,6 +246,23 @@ def test_a_client_may_wait_for_the_100_before_it_sends(server: Server) -> None:
         assert connection.recv(1000).startswith(b"HTTP/1.1 422 ")
 
 
+@pytest.mark.parametrize(
+    ("version", "expects", "begins"),
+    [
+        ("1.0", ["100-continue"], b"HTTP/1.0 422 "),  # it does not know that there is a 100 (RFC 9110, 10.1.1)
+        ("1.1", ["100-continue", "nonsense"], b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 400 "),
+    ],
+)
+def test_expectations_are_those_of_the_version_and_of_all_lines(
+    server: Server, version: str, expects: list[str], begins: bytes
+) -> None:
+    head = f"POST {BASE}/runs HTTP/{version}\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\nConnection: close\r\n"
+    head += "".join(f"Expect: {one}\r\n" for one in expects)
+    with socket.create_connection(("127.0.0.1", server.port), timeout=10) as connection:
+        connection.sendall(head.encode() + b"Content-Length: 2\r\n\r\n{}")
+        assert b"".join(iter(lambda: connection.recv(1000), b"")).startswith(begins)
+
+
 def test_nobody_is_bidden_to_send_a_body_to_where_no_route_is(server: Server) -> None:
     for line, begins in (("POST /nope", b"HTTP/1.1 404 "), (f"PUT {BASE}/runs", b"HTTP/1.1 405 ")):
         head = f"{line} HTTP/1.1\r\nHost: 127.0.0.1\r\nExpect: 100-continue\r\nContent-Length: 2\r\n\r\n"

@@ -173,6 +173,17 @@ def test_what_is_no_import_is_refused_in_the_usual_shape(own_server: Server) -> 
     assert events_in(own_server.data_dir) == []
 
 
+def test_what_came_before_a_line_that_is_none_is_recorded_and_told(own_server: Server) -> None:
+    one = record("run_0000000000000001")
+    lines = [HEAD, {"run_id": one["run_id"], "record": one}, {"zzz": 1}]
+    answer = own_server.post("/admin/import", b"\n".join(json.dumps(line).encode() for line in lines), AS_LINES)
+    _, imported, refused_line = (json.loads(line) for line in answer.body.splitlines())
+    assert (imported["run_id"], imported["outcome"]) == (one["run_id"], "imported")
+    assert refused_line["status"] == 422
+    assert "send all over again" in refused_line["message"]
+    assert len(events_in(own_server.data_dir)) == 1
+
+
 def test_an_import_outlives_a_client_that_is_killed(own_server: Server, tmp_path: Path) -> None:
     """What came is kept, and the same file again goes on."""
     runs = [record(f"run_{number:016x}") for number in range(6_000)]
