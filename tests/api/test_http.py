@@ -256,7 +256,9 @@ def test_a_client_may_wait_for_the_100_before_it_sends(server: Server) -> None:
 def test_expectations_are_those_of_the_version_and_of_all_lines(
     server: Server, version: str, expects: list[str], begins: bytes
 ) -> None:
-    head = f"POST {BASE}/runs HTTP/{version}\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\nConnection: close\r\n"
+    head = (
+        f"POST {BASE}/runs HTTP/{version}\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\nConnection: close\r\n"
+    )
     head += "".join(f"Expect: {one}\r\n" for one in expects)
     with socket.create_connection(("127.0.0.1", server.port), timeout=10) as connection:
         connection.sendall(head.encode() + b"Content-Length: 2\r\n\r\n{}")
