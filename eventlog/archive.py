@@ -15,6 +15,7 @@ from eventlog.claims import claimed_hashes
 from eventlog.errors import LogCorrupt, LogDamaged
 from eventlog.event import Recorded
 from eventlog.follow import EventMissing, Follower
+from eventlog.frame import frame_start
 from eventlog.locate import Finder, located
 from eventlog.merkle import Frontier, ProofRefused, leaf_hash
 from eventlog.note import Checkpoint, Note, NoteRefused, open_checkpoint
@@ -149,7 +150,7 @@ class Archive:
         if last is None or seal is None:
             return self.checkpoint.size
         following = min((each for each in self.segments() if each > last), default=None)
-        head = b'{"seq":%d,' % seal.size
+        head = frame_start(seal.size)
         if following is None or self._disk.read(segment_path(following), 0, len(head)) != head:
             return self.checkpoint.size  # a segment between them may be gone: reading on tells
         return min(self.checkpoint.size, seal.size)

@@ -9,6 +9,7 @@ from attrs import define, field, frozen
 from eventlog.disk import Disk
 from eventlog.errors import LogCorrupt, LogDamaged
 from eventlog.event import Recorded
+from eventlog.frame import frame_start
 from eventlog.recovery import CHUNK_BYTES, End, survey
 from eventlog.segment import SEGMENTS, BatchScan, segment_name, segment_numbers, segment_path
 
@@ -80,7 +81,7 @@ class Follower:
         What else the present one holds is then rubbish, of which `runlog log verify` tells: batches tile the
         sequence and none spans two segments, so no event lies between.
         """
-        begins = _begins(self.at.next_seq) + b'"first":%d,' % self.at.next_seq
+        begins = frame_start(self.at.next_seq) + b'"first":%d,' % self.at.next_seq
         for segment in self._later(end):
             if head := self._disk.read(segment_path(segment), 0, len(begins)):
                 return segment if head == begins else None
@@ -101,18 +102,13 @@ class Follower:
         self.at = End(scan.next_seq, segment, scan.good_end)
         if not events and start < limit:
             seq, at = scan.fault_at
-            begins = _begins(seq)
+            begins = frame_start(seq)
             is_there = self._disk.read(segment_path(segment), at, len(begins)) == begins
             raise (LogCorrupt if is_there else EventMissing)(seq, segment_name(segment), at)
         return events
 
     def _missing(self, segment: int, offset: int) -> LogCorrupt:
         return EventMissing(self.at.next_seq, segment_name(segment) if segment else "", offset)
-
-
-def _begins(seq: int) -> bytes:
-    """Return how the frame of event *seq* begins."""
-    return b'{"seq":%d,' % seq
 
 
 _LOOKS_MAX = 20

@@ -21,6 +21,11 @@ FRAME_START = re.compile(rb'\{"seq":(0|[1-9][0-9]{0,18}),"first":')
 """Where a frame may start. It cannot occur inside event bytes, whose keys are sorted."""
 
 
+def frame_start(seq: int) -> bytes:
+    """Return how the frame of event *seq* begins."""
+    return b'{"seq":%d,' % seq
+
+
 @frozen
 class Frame:
     """The parts of one line; `event` are the exact event bytes."""
