@@ -138,7 +138,7 @@ class Service(Reading):
         appended = await self.created(creation, await self.begin(creation, origin))
         if appended.replayed:
             return self._replayed(appended.first, appended.last)
-        return self._outcome(creation.run_id, None, appended)
+        return self.outcome(creation.run_id, None, appended)
 
     async def begin(self, creation: Creation, origin: Origin) -> "asyncio.Future[Appended]":
         """Put a new run into the log's queue, its blobs being durable; `created` tells what becomes of it.
@@ -153,6 +153,10 @@ class Service(Reading):
                 raise ImmutabilityViolation(creation.run_id)
             for blob in creation.blobs:
                 await self.blobs.put_bytes(blob.content)
+        return self.enqueue(creation, origin)
+
+    def enqueue(self, creation: Creation, origin: Origin) -> "asyncio.Future[Appended]":
+        """Put a new run without blobs into the log's queue; as `begin`."""
         return self.log.begin(creation.drafts, Stream.ABSENT, origin)
 
     async def created(self, creation: Creation, begun: "asyncio.Future[Appended]") -> Appended:
@@ -162,17 +166,21 @@ class Service(Reading):
         except RevisionConflict:
             raise (ImmutabilityViolation(creation.run_id) if creation.is_named else LogBusy()) from None
         if not appended.replayed:
-            logger.info(
-                "run.created",
-                run_id=creation.run_id,
-                status=creation.status,
-                risk_level=creation.risk_level,
-                seq=appended.first,
-            )
-            for seq, blob in enumerate(creation.blobs, appended.first + 1):
-                digest, size = blob.attachment["sha256"], blob.attachment["size_bytes"]
-                logger.info("attachment.added", run_id=creation.run_id, sha256=digest, size_bytes=size, seq=seq)
+            self.tell(creation, appended)
         return appended
+
+    def tell(self, creation: Creation, appended: Appended) -> None:
+        """Log that a run was recorded."""
+        logger.info(
+            "run.created",
+            run_id=creation.run_id,
+            status=creation.status,
+            risk_level=creation.risk_level,
+            seq=appended.first,
+        )
+        for seq, blob in enumerate(creation.blobs, appended.first + 1):
+            digest, size = blob.attachment["sha256"], blob.attachment["size_bytes"]
+            logger.info("attachment.added", run_id=creation.run_id, sha256=digest, size_bytes=size, seq=seq)
 
     def decided(self, decide: Callable[[str], NewRun], run_id: str | None, origin: Origin) -> Creation:
         """Decide and encode a new run, as `prepare` does, on the thread of the caller."""
@@ -217,10 +225,11 @@ class Service(Reading):
                 continue
             if appended.replayed:
                 return self._replayed(appended.first, appended.last)
-            return self._outcome(run_id, view, appended)
+            return self.outcome(run_id, view, appended)
         raise LogBusy()
 
-    def _outcome(self, run_id: str, before: View | None, appended: Appended) -> Outcome:
+    def outcome(self, run_id: str, before: View | None, appended: Appended) -> Outcome:
+        """Return what a durable append made of a run, which was *before*."""
         state = before.state if before else None
         for recorded in appended.events:
             state = fold(state, recorded)

@@ -10,6 +10,7 @@ from attrs import frozen
 
 BASE = "/api/rmos"
 """Where the routes of the API begin."""
+RUNS = f"{BASE}/runs"
 
 
 class Role(StrEnum):

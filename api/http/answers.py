@@ -8,8 +8,8 @@ from hashlib import sha256
 from aiohttp import web
 
 from api.http.accept import CSV, JSON
-from api.http.inputs import LARGE_BYTES, listed
-from api.http.ready import ReadyAnswer, fits
+from api.http.inputs import LARGE_BYTES, Headed, listed
+from api.http.ready import ReadyAnswer, fits, ready_bytes
 from api.reading import View
 from api.service import Outcome
 
@@ -57,6 +57,24 @@ async def outcome_answer(
     request: web.Request, outcome: Outcome, *, status: int, body: bytes | None = None, location: str | None = None
 ) -> web.Response:
     """Return what a command led to: the run, or *body*."""
+    body = outcome.view.json if body is None else body
+    return await answer(
+        request, body, status=status, etag=outcome.view.etag, headers=_outcome_headers(outcome, location)
+    )
+
+
+def created_bytes(request: Headed, outcome: Outcome, location: str, request_id: str) -> bytes:
+    """Return the whole 201 of a new run, as `outcome_answer` gives it; for one whose view is small."""
+    body, etag = outcome.view.json, outcome.view.etag
+    told = _outcome_headers(outcome, location)
+    if len(body) > COMPRESS_BYTES_MIN and _takes_gzip(request):
+        body, etag = _gzip(body), f"W/{etag}"
+        told["Content-Encoding"] = "gzip"
+    told["ETag"] = etag
+    return ready_bytes(201, request_id, body, told)
+
+
+def _outcome_headers(outcome: Outcome, location: str | None) -> dict[str, str]:
     headers: dict[str, str] = {}
     if location is not None:
         headers["Location"] = location
@@ -64,8 +82,7 @@ async def outcome_answer(
         headers["X-Log-Position"] = str(outcome.position)
     if outcome.replayed:
         headers["Idempotency-Replayed"] = "true"
-    body = outcome.view.json if body is None else body
-    return await answer(request, body, status=status, etag=outcome.view.etag, headers=headers)
+    return headers
 
 
 def compress(request: web.BaseRequest, response: web.Response) -> None:
@@ -77,7 +94,7 @@ def compress(request: web.BaseRequest, response: web.Response) -> None:
         response.headers["Content-Encoding"] = "gzip"
 
 
-def _takes_gzip(request: web.BaseRequest) -> bool:
+def _takes_gzip(request: Headed) -> bool:
     accepted = listed(request, "Accept-Encoding")
     if not accepted:
         return False

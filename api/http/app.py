@@ -19,6 +19,7 @@ from api.http.live import LIVE, Live
 from api.http.openapi import served as openapi
 from api.http.problems import of_aiohttp
 from api.http.ready import SAFE_HEADERS, SERVER
+from api.http.shortcut import SHORTCUT, Shortcut
 from api.http.unread import UNREAD, UnreadOfAll
 from api.service import Service
 from api.web import docs
@@ -83,6 +84,7 @@ def make_app(service: Service) -> web.Application:
     app = web.Application(middlewares=[_guard(access, metrics)])
     app._router = Router()  # its argument for this is deprecated, and nothing has taken its place
     app[SERVICE], app[health.METRICS], app[ACCESS] = service, metrics, access
+    app[SHORTCUT] = Shortcut(service, access, metrics)
     app[UNREAD], app[LIVE] = UnreadOfAll(), Live()
     app[openapi.DOCUMENT] = openapi.Document(ROUTES)
     service.log.on_commit(app[LIVE].committed)

@@ -13,15 +13,16 @@ from urllib.parse import quote, urlsplit
 
 import structlog
 from aiohttp import web
+from aiohttp.http import RawRequestMessage
 from prometheus_client import CollectorRegistry, Counter
 
 from api.access.current import NO_KEYS, CurrentKeys
 from api.access.keys import Key, Keys
 from api.access.rate import Buckets
-from api.access.roles import ANYBODY, roles_for
+from api.access.roles import ANYBODY, RUNS, roles_for
 from api.access.sessions import Sessions
 from api.errors import Forbidden, RateLimited, RoleMissing, Unauthenticated
-from api.http.inputs import ACTOR, ROLE, actor_of
+from api.http.inputs import ACTOR, ANONYMOUS, ROLE, actor_of
 from api.http.problems import challenge
 from api.settings import Settings
 from eventlog.errors import RunlogError
@@ -104,6 +105,20 @@ class Access:
         if wait_s:
             raise RateLimited(ceil(wait_s))
 
+    def producer(self, head: RawRequestMessage) -> str | None:
+        """Return under which name a create may go on by its head alone, as `check_sender` and `admit` say.
+
+        None if it may not, or if telling takes more than a look: those two have the last word then.
+        """
+        headers = head.headers
+        if self._buckets.per_second or not _is_ours(headers.get("Host", ""), self._hosts):
+            return None
+        keys = self.keys.of_this_turn()
+        if keys is None:
+            return ANONYMOUS
+        key = _bearer(headers.get("Authorization", ""), keys)
+        return key.name if key is not None and key.role in (roles_for("POST", RUNS) or ()) else None
+
     def may_go_on(self, request: web.Request) -> bool:
         """Tell whether a request that was let in still would be: an answer may last longer than its key."""
         keys = self.keys.of_this_turn()
@@ -149,8 +164,7 @@ class Access:
     def _holder(self, request: web.Request, keys: Keys) -> Key:
         given = request.headers.get("Authorization")
         if given is not None:
-            scheme, _, token = given.partition(" ")
-            key = keys.holder(token.strip()) if scheme.lower() == "bearer" else None
+            key = _bearer(given, keys)
             if key is None:
                 raise Unauthenticated("unknown_key")
             return key
@@ -172,6 +186,11 @@ class Access:
 
 
 ACCESS = web.AppKey("access", Access)
+
+
+def _bearer(authorization: str, keys: Keys) -> Key | None:
+    scheme, _, token = authorization.partition(" ")
+    return keys.holder(token.strip()) if scheme.lower() == "bearer" else None
 
 
 def where(request: web.Request) -> str:

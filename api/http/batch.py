@@ -29,6 +29,7 @@ from api.http.inputs import (
     params,
     refuse,
     sender_of,
+    what_is_asked,
 )
 from api.http.lines import Lines
 from api.http.problems import STATUSES, logger, told
@@ -246,7 +247,7 @@ class _Batch:
             key = f"{self._key}→{self._number}"
         elif not isinstance(key, str) or key_faults(key):
             return self._sender, [Fault("$.idempotency_key", "must be 1 to 255 printable ASCII characters")]
-        asked = {"method": "POST", "path": f"{BASE}/runs/batch", "query": {}, "body": body}
+        asked = what_is_asked("POST", f"{BASE}/runs/batch", {}, body)
         idempotency = IdempotencyKey(key, sha256(canonical(asked)).hexdigest())
         sender = self._sender
         return Origin(sender.actor, sender.request_id, sender.traceparent, idempotency), []

@@ -8,6 +8,7 @@ from typing import Any
 from urllib.parse import parse_qsl, unquote
 
 from aiohttp import web
+from aiohttp.http import RawRequestMessage
 from attrs import evolve
 
 from api.errors import BadRequest, BodyTooLarge, RequestTimeout, UnsupportedMediaType
@@ -30,6 +31,9 @@ LARGE_BYTES = 65_536
 
 ANONYMOUS = "anonymous"
 
+Headed = web.BaseRequest | RawRequestMessage
+"""A request, or the head of one."""
+
 
 class BrokenFraming(TimeoutError):
     """What a body is read with once its chunks cannot be told apart.
@@ -41,12 +45,12 @@ class BrokenFraming(TimeoutError):
 _TRACEPARENT = re.compile(r"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}", re.ASCII)
 
 
-def request_id_of(request: web.BaseRequest) -> str:
+def request_id_of(request: Headed) -> str:
     """Return the request's own id if it is fit to be echoed, else a new one."""
     return _carried_request_id(request) or random_hex(16)
 
 
-def _carried_request_id(request: web.BaseRequest) -> str | None:
+def _carried_request_id(request: Headed) -> str | None:
     given = request.headers.get("X-Request-Id")
     return given if given and len(given) <= 128 and given.isascii() and given.isprintable() else None
 
@@ -157,13 +161,13 @@ async def next_chunk(request: web.BaseRequest, idle_s: float) -> bytes:
         raise RequestTimeout(idle_s) from None
 
 
-def listed(request: web.BaseRequest, name: str) -> str | None:
+def listed(request: Headed, name: str) -> str | None:
     """Return a header whose value is a list: the lines that it came in are one (RFC 9110, 5.3). None if it is absent."""
     lines = request.headers.getall(name, None)
     return None if lines is None else ", ".join(lines)
 
 
-def check_type(request: web.BaseRequest, wanted: str) -> None:
+def check_type(request: Headed, wanted: str) -> None:
     """Refuse a body that by its headers is not plain *wanted* in UTF-8; other parameters of a type mean nothing here.
 
     Raises:
@@ -180,7 +184,7 @@ def check_type(request: web.BaseRequest, wanted: str) -> None:
         raise UnsupportedMediaType("Content-Type", given, wanted)
 
 
-def check_not_encoded(request: web.BaseRequest) -> None:
+def check_not_encoded(request: Headed) -> None:
     """Refuse a compressed body.
 
     Raises:
@@ -206,7 +210,7 @@ async def read_json(request: web.Request) -> tuple[Any, bool]:
     return parse(body), False
 
 
-def key_of(request: web.BaseRequest, faults: list[Fault] | None = None) -> str | None:
+def key_of(request: Headed, faults: list[Fault] | None = None) -> str | None:
     """Return the Idempotency-Key, if there is one.
 
     Given a list of *faults*, it adds to them what is wrong, for the caller to refuse with its own.
@@ -235,10 +239,15 @@ def key_faults(key: str) -> list[Fault]:
 
 def sender_of(request: web.BaseRequest) -> Origin:
     """Return who sent the request and what it carried, but for its Idempotency-Key."""
+    return sent_by(actor_of(request), request)
+
+
+def sent_by(actor: str, request: Headed) -> Origin:
+    """Return `sender_of` for a request that *actor* sent."""
     traceparent = request.headers.get("traceparent")
     if traceparent is not None and not _TRACEPARENT.fullmatch(traceparent):
         traceparent = None  # as its specification says: one that cannot be read is as if it were not there
-    return Origin(actor_of(request), _carried_request_id(request), traceparent)
+    return Origin(actor, _carried_request_id(request), traceparent)
 
 
 async def origin_of(request: web.BaseRequest, query: dict[str, str], body: Any, *, is_large: bool = False) -> Origin:
@@ -246,6 +255,11 @@ async def origin_of(request: web.BaseRequest, query: dict[str, str], body: Any, 
     sender, key = sender_of(request), key_of(request)
     if key is None:
         return sender
-    asked = {"method": request.method, "path": unquote(request.rel_url.raw_path), "query": query, "body": body}
+    asked = what_is_asked(request.method, unquote(request.rel_url.raw_path), query, body)
     digest = await asyncio.to_thread(sha256_json, asked) if is_large else sha256_json(asked)
     return evolve(sender, idempotency=IdempotencyKey(key, digest))
+
+
+def what_is_asked(method: str, path: str, query: dict[str, str], body: Any) -> dict[str, Any]:
+    """Return what tells whether two requests with one Idempotency-Key are the same."""
+    return {"method": method, "path": path, "query": query, "body": body}

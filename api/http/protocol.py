@@ -10,13 +10,14 @@ from typing import Any
 import orjson
 from aiohttp import web
 from aiohttp.http_exceptions import BadHttpMessage, LineTooLong
-from aiohttp.streams import EMPTY_PAYLOAD
+from aiohttp.streams import EMPTY_PAYLOAD, StreamReader
 from aiohttp.web_protocol import RequestHandler, _ErrInfo
 
 from api.errors import BadRequest, HeadersTooLarge, Internal, RequestTimeout
 from api.http.inputs import OWN_BOUND, BrokenFraming, request_id_of
 from api.http.problems import body_of, logger, problem
 from api.http.ready import SAFE_HEADERS, SERVER
+from api.http.shortcut import SHORTCUT, Begun, Shortcut
 from eventlog.clock import random_hex
 from eventlog.errors import RunlogError
 
@@ -26,14 +27,23 @@ KEEPALIVE_S = 75.0
 class Connection(RequestHandler):
     """One client's connection."""
 
-    __slots__ = ("_body", "_head_since", "_made_at", "_unread")
+    __slots__ = ("_begun", "_body", "_head_since", "_held", "_made_at", "_shortcut", "_unread")
 
+    _begun: Begun | None
+    """What the short way answers as soon as it is durable. Until then nothing else is worked on."""
     _body: Any
     """Of the request that came last."""
     _head_since: float | None
     """Since when a part of a head is there that is not whole yet; of the first one, since the connection was made."""
+    _held: bytes
+    """What came while something was begun."""
     _unread: tuple[int, float]
     """How many bytes of answers the client had not taken when that was looked at, and since when it was as many."""
+
+    def __init__(self, manager: "BoundedServer", shortcut: Shortcut | None, **kwargs: Any) -> None:
+        """Take *shortcut* where a request allows it."""
+        super().__init__(manager, **kwargs)
+        self._shortcut, self._begun, self._held = shortcut, None, b""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._head_since = self._made_at = asyncio.get_running_loop().time()
@@ -41,6 +51,82 @@ class Connection(RequestHandler):
         super().connection_made(transport)
 
     def data_received(self, data: bytes) -> None:
+        if self._begun is not None:
+            self._hold(data)
+            return
+        # aiohttp wakes its own way for what it finds. It sleeps on until it is known that no shorter one does.
+        waiter, self._waiter = self._waiter, None
+        try:
+            self._receive(data)
+        finally:
+            self._waiter = waiter
+        if self._messages and waiter is not None and not waiter.done() and not self._is_begun():
+            waiter.set_result(None)
+
+    def _is_begun(self) -> bool:
+        """Tell whether the request that is here goes the short way; it has left the queue then."""
+        head, body = self._messages[0]
+        if self._shortcut is None or len(self._messages) > 1 or isinstance(head, _ErrInfo) or self.writing_paused:
+            return False
+        self._begun = begun = self._shortcut.begin(head, body)
+        if begun is None:
+            return False
+        self._messages.popleft()
+        self._request_in_progress = True  # so a server that ends waits for it
+        begun.recorded.add_done_callback(lambda _: self._answer_begun(begun, body))
+        return True
+
+    def _answer_begun(self, begun: Begun, body: StreamReader) -> None:
+        """Answer what is durable now; what is not goes the whole way, as if it came now."""
+        self._begun = None
+        answer = None if self._shortcut is None else self._shortcut.answer(begun)
+        transport, waiter = self.transport, self._waiter
+        if transport is None or waiter is None or transport.is_closing():  # the client left
+            self._has_answered()
+        elif answer is None:
+            self._messages.append((begun.head, body))
+            waiter.set_result(None)
+        else:
+            transport.write(answer)
+            self._has_answered()
+            if self._close:
+                super().close()
+        data, self._held = self._held, b""
+        if data:
+            if not self._reading_paused and not self._buffer_paused:
+                self._resume_transport_reading()
+            self.data_received(data)
+
+    def _has_answered(self) -> None:
+        """Keep aiohttp's books as it does after each request."""
+        self._next_keepalive_close_time = self._loop.time() + KEEPALIVE_S
+        if self._parser is not None:
+            self._parser.message_consumed()
+        if self._manager is not None:
+            self._manager.requests_count += 1
+        self._request_in_progress = False
+        if self._handler_waiter is not None:
+            self._handler_waiter.set_result(None)
+
+    def _hold(self, data: bytes) -> None:
+        """Keep what a client sends before it has its answer, and read no more of it."""
+        if data and not self._held:
+            self._pause_transport_reading()
+        self._held += data
+
+    def close(self) -> None:
+        """End once what is worked on is answered."""
+        if self._begun is None:
+            super().close()
+        else:
+            self._close = True
+
+    def _process_keepalive(self) -> None:
+        if self._begun is not None:  # aiohttp takes it to be idle
+            self._next_keepalive_close_time = self._loop.time() + KEEPALIVE_S
+        super()._process_keepalive()
+
+    def _receive(self, data: bytes) -> None:
         requests, is_head = self._request_count, self._body.is_eof()
         if (self._close or self._force_close) and not is_head:
             self._receive_at_the_end(data)
@@ -70,12 +156,12 @@ class Connection(RequestHandler):
     def is_idle(self) -> bool:
         """Whether it waits for a request's head, and for nothing else."""
         waiter = self._waiter
-        return waiter is not None and not waiter.done()
+        return waiter is not None and not waiter.done() and self._begun is None
 
     @property
     def is_over(self) -> bool:
         """Whether its client left, and no request of it is worked on any more."""
-        return self.transport is None and self._current_request is None
+        return self.transport is None and self._current_request is None and self._begun is None
 
     @property
     def idle_since(self) -> float:
@@ -122,18 +208,20 @@ class Connection(RequestHandler):
 class BoundedServer(web.Server):
     """Makes connections, at most so many; a new one takes the place of the one that is idle for longest."""
 
-    def __init__(self, inner: web.Server, connections_max: int, idle_timeout_s: float) -> None:
+    def __init__(
+        self, inner: web.Server, connections_max: int, idle_timeout_s: float, shortcut: Shortcut | None
+    ) -> None:
         super().__init__(
             inner.request_handler,
             request_factory=inner.request_factory,
             loop=inner._loop,
             **inner._kwargs,
         )
-        self._connections_max, self._idle_timeout_s = connections_max, idle_timeout_s
+        self._connections_max, self._idle_timeout_s, self._shortcut = connections_max, idle_timeout_s, shortcut
         self._sweeping = asyncio.create_task(self._sweep(), name="connections")
 
     def __call__(self) -> RequestHandler:
-        return Connection(self, loop=self._loop, **self._kwargs)
+        return Connection(self, self._shortcut, loop=self._loop, **self._kwargs)
 
     def connection_made(self, handler: RequestHandler, transport: asyncio.Transport) -> None:
         if len(self._connections) >= self._connections_max and self._are_too_many():
@@ -181,7 +269,7 @@ class Runner(web.AppRunner):
         self._bounds = (connections_max, idle_timeout_s)
 
     async def _make_server(self) -> web.Server:
-        return BoundedServer(await super()._make_server(), *self._bounds)
+        return BoundedServer(await super()._make_server(), *self._bounds, self.app.get(SHORTCUT))
 
 
 def _first_line(message: str | None) -> str:

@@ -40,22 +40,27 @@ def fits(request: web.Request, body: bytes) -> bool:
     )
 
 
+def ready_bytes(status: int, request_id: str, body: bytes, headers: Mapping[str, str]) -> bytes:
+    """Return a whole JSON answer with *headers* (printable ASCII), beside those that every answer has."""
+    told = "".join([f"{name}: {value}\r\n" for name, value in headers.items()])
+    return b"%b%b\r\nX-Request-Id: %b\r\nContent-Length: %d\r\n%b\r\n%b" % (
+        _head(status),
+        _date(int(time.time())),
+        request_id.encode(),
+        len(body),
+        told.encode(),
+        body,
+    )
+
+
 class ReadyAnswer(web.Response):
     """A whole JSON answer on a connection that stays open; `fits` says where it may be used."""
 
     def __init__(self, request: web.BaseRequest, body: bytes, status: int, headers: Mapping[str, str]) -> None:
-        """Answer *body* with *headers*, beside those that every answer has; all of them are printable ASCII."""
+        """Answer *body* with *headers*; see `ready_bytes`."""
         # Not the parent's: it would make the table that this does without. What aiohttp asks for is set here.
         self._status, self._keep_alive, self._state = status, True, {}
-        told = "".join([f"{name}: {value}\r\n" for name, value in headers.items()])
-        self._bytes = b"%b%b\r\nX-Request-Id: %b\r\nContent-Length: %d\r\n%b\r\n%b" % (
-            _head(status),
-            _date(int(time.time())),
-            request[REQUEST_ID].encode(),
-            len(body),
-            told.encode(),
-            body,
-        )
+        self._bytes = ready_bytes(status, request[REQUEST_ID], body, headers)
 
     async def prepare(self, request: web.BaseRequest) -> Any:
         """Write the answer; return once the client takes what it asked for, so that its next request waits till then.
