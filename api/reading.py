@@ -12,12 +12,11 @@ from contextlib import suppress
 from pathlib import Path
 from typing import NoReturn, TypeVar
 
-from attrs import frozen
-
 from api.errors import ProjectionBehind
 from api.settings import Settings
 from eventlog.event import Recorded
 from eventlog.log import Log
+from eventlog.record import record
 from projections.query import Found, Query
 from projections.run.errors import RunNotFound, RunWithdrawn
 from projections.run.events import is_run_id
@@ -28,7 +27,7 @@ from projections.supervisor import Projections
 T = TypeVar("T")
 
 
-@frozen
+@record
 class View:
     """A run as everyone reads it: its JSON, its state, and the ETag that names both."""
 

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 import structlog
-from attrs import evolve, frozen
+from attrs import evolve
 
 from api.pace import Pace
 from api.reading import Reading, View
@@ -23,6 +23,7 @@ from eventlog.commit import Limits
 from eventlog.errors import IdempotencyKeyReused, LogBusy, RevisionConflict
 from eventlog.event import Draft, Origin, Recorded
 from eventlog.log import Log
+from eventlog.record import record
 from projections.run import events
 from projections.run.decide import NewRun, StoredBlob
 from projections.run.errors import ImmutabilityViolation
@@ -36,7 +37,7 @@ T = TypeVar("T")
 ATTEMPTS_MAX = 16
 
 
-@frozen
+@record
 class Outcome:
     """What a command led to. `position` is the seq of its append's last event; None where it wrote none."""
 
@@ -46,7 +47,7 @@ class Outcome:
     replayed: bool = False
 
 
-@frozen
+@record
 class Creation:
     """A new run, decided and encoded. It holds no value of the request: thousands of them may wait for the disk."""
 

@@ -8,13 +8,14 @@ from collections.abc import Callable, Mapping, Sequence
 from enum import Enum
 from typing import Any
 
-from attrs import define, evolve, field, frozen
+from attrs import define, evolve, field
 
 from eventlog.clock import DAY_US, day_of, time_text
 from eventlog.errors import EventLogError, IdempotencyKeyReused, RevisionConflict
 from eventlog.event import Draft, Origin, Place, Recorded
 from eventlog.frame import encode
 from eventlog.index import KeyUse
+from eventlog.record import record
 from eventlog.segment import segment_for
 
 
@@ -49,7 +50,7 @@ class Append:
         return self.drafts[0].stream
 
 
-@frozen
+@record
 class Appended:
     """What an append led to: its events, or (`replayed`) those of the same request before."""
 
@@ -60,7 +61,7 @@ class Appended:
     replayed: bool = False
 
 
-@frozen
+@record
 class Tail:
     """Where the log ends."""
 

@@ -8,9 +8,10 @@ event is encoded once with a slot where the time belongs, and the writer fills t
 import secrets
 from typing import Any, NewType
 
-from attrs import define, field, frozen
+from attrs import define, field
 
 from eventlog.canonical import canonical
+from eventlog.record import record
 from eventlog.strict_json import parse_own
 
 Seq = NewType("Seq", int)
@@ -22,7 +23,7 @@ TIME_SLOT = "time:" + secrets.token_hex(16)
 _SLOT = TIME_SLOT.encode()
 
 
-@frozen
+@record
 class IdempotencyKey:
     """What makes a repeated request recognisable: the client's key, and the hash of what was asked."""
 
@@ -30,7 +31,7 @@ class IdempotencyKey:
     request_sha256: str
 
 
-@frozen
+@record
 class Origin:
     """Who sent a request, and what it carried that is recorded with its events."""
 
@@ -40,7 +41,7 @@ class Origin:
     idempotency: IdempotencyKey | None = None
 
 
-@frozen
+@record
 class Draft:
     """An event without its time: its bytes are `chunks` joined by the time."""
 
@@ -78,7 +79,7 @@ def draft(event_type: str, stream: str, data: dict[str, Any], *, event_id: str, 
     return Draft(stream, chunks, len(encoded) + 200)  # 200: the frame round it, rounded up
 
 
-@frozen
+@record
 class Place:
     """Where a frame lies: segment number (see `segment.py`), byte offset, length with its newline."""
 

@@ -12,7 +12,7 @@ from functools import lru_cache
 from aiohttp import HttpVersion11, web
 from aiohttp.http import RawRequestMessage
 from aiohttp.streams import StreamReader
-from attrs import evolve, frozen
+from attrs import evolve
 
 from api.access.roles import RUNS
 from api.http.accept import JSON
@@ -26,6 +26,7 @@ from eventlog import logging
 from eventlog.batch import Appended
 from eventlog.canonical import sha256_json
 from eventlog.event import IdempotencyKey
+from eventlog.record import record
 from eventlog.strict_json import parse
 from projections.run.decide import NewRun, decide_create
 from projections.run.model import CreateRun
@@ -51,7 +52,7 @@ _PLAIN = frozenset(
 """Headers that are heeded here or mean nothing to a create; with any other one, such as `Origin`, it is not plain."""
 
 
-@frozen
+@record
 class Begun:
     """A create that waits for the disk."""
 

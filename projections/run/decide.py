@@ -10,6 +10,7 @@ from attrs import frozen
 
 from eventlog.canonical import canonical
 from eventlog.event import TIME_SLOT
+from eventlog.record import record
 from eventlog.strict_json import Fault
 from projections.run.errors import (
     AdvisoryConflict,
@@ -63,7 +64,7 @@ PAYLOADS = (
 )
 
 
-@frozen
+@record
 class StoredBlob:
     """Bytes to keep as a blob before the event that names them, and that event's attachment."""
 
@@ -71,7 +72,7 @@ class StoredBlob:
     attachment: dict[str, Any]
 
 
-@frozen
+@record
 class NewRun:
     """A run as it is to be recorded; its times are slots that the writer fills."""
 

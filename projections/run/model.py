@@ -4,6 +4,8 @@ from typing import Any, Literal, NewType
 
 from attrs import frozen
 
+from eventlog.record import record
+
 Status = Literal["OK", "BLOCKED", "ERROR"]
 RiskLevel = Literal["GREEN", "YELLOW", "RED", "UNKNOWN", "ERROR"]
 AdvisoryKind = Literal["explanation", "advisory", "note", "unknown"]
@@ -36,7 +38,7 @@ ADVISORIES_MAX = ATTACHMENTS_MAX = 1000
 HASH_NAMES = ("feasibility_sha256", "toolpaths_sha256", "gcode_sha256", "opplan_sha256")
 
 
-@frozen
+@record
 class Outputs:
     """What the toolpath job produced."""
 
@@ -47,7 +49,7 @@ class Outputs:
     preview_svg_path: str | None = None
 
 
-@frozen
+@record
 class Hashes:
     """The hashes that the producer already has."""
 
@@ -57,7 +59,7 @@ class Hashes:
     opplan_sha256: Sha256 | None = None
 
 
-@frozen
+@record
 class RaisedException:
     """The exception that ended a job."""
 
@@ -65,7 +67,7 @@ class RaisedException:
     message: str | None = None
 
 
-@frozen
+@record
 class Context:
     """Where a run belongs, and the versions of what made it."""
 
@@ -84,7 +86,7 @@ class Context:
     config_fingerprint: ShortText | None = None
 
 
-@frozen
+@record
 class CreateRun:
     """Record one attempt to generate a toolpath."""
 
@@ -153,7 +155,7 @@ class Withdrawn:
     seq: int
 
 
-@frozen
+@record
 class RunState:
     """All of a run but its core: what was added, and where it stands in the log."""
 
