@@ -1,6 +1,7 @@
 """How diagnostics are written: JSON lines on standard error, coloured text on a terminal."""
 
 import asyncio
+import atexit
 import logging
 import sys
 import time
@@ -20,8 +21,13 @@ REQUEST_ID: ContextVar[str] = ContextVar("request_id")
 """The id of the request that is being answered; each request has a context of its own."""
 
 
+HELD_S = 0.02
+"""How long a line of level info or debug may wait for others to be written with, in seconds."""
+HELD_LINES_MAX = 1000
+
+
 def _noted(_logger: Any, method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
-    """Add what every line has. One function: a line is written for each run, so the chain is kept short."""
+    """Add what every line has."""
     request_id = REQUEST_ID.get(None)
     if request_id is not None:
         event["request_id"] = request_id
@@ -30,57 +36,78 @@ def _noted(_logger: Any, method: str, event: MutableMapping[str, Any]) -> Mutabl
     return event
 
 
-def _as_json(logger: Any, method: str, event: MutableMapping[str, Any]) -> bytes:
+def _as_json(method: str, event: MutableMapping[str, Any]) -> bytes:
+    event = _noted(None, method, event)
     if "exc_info" in event:
-        event = structlog.processors.format_exc_info(logger, method, event)
+        event = structlog.processors.format_exc_info(None, method, event)
     return orjson.dumps(event, default=str)
 
 
 class LineLogger:
-    """Writes lines; inside an event loop all lines of one turn of it go out in one write."""
+    """Writes lines; inside an event loop those of little weight go out together."""
 
     def __init__(self) -> None:
         """Write to standard error."""
         self._lines: list[bytes] = []
         self._file = sys.stderr.buffer
+        atexit.register(self._flush)
 
     def msg(self, line: bytes) -> None:
-        """Write *line*, at once or at the end of this turn of the event loop."""
+        """Write *line*, within `HELD_S` seconds."""
         try:
             loop = asyncio.get_running_loop()
         except RuntimeError:
-            self._file.write(line + b"\n")
-            self._file.flush()
+            self.at_once(line)
             return
         if not self._lines:
-            loop.call_soon(self._flush)
+            loop.call_later(HELD_S, self._flush)
         self._lines.append(line)
+        if len(self._lines) >= HELD_LINES_MAX:
+            self._flush()
 
-    debug = info = warning = warn = error = critical = exception = msg
+    def at_once(self, line: bytes) -> None:
+        """Write *line* now, and before it all that waited."""
+        self._lines.append(line)
+        self._flush()
+
+    debug = info = msg
+    warning = warn = error = critical = exception = at_once
 
     def _flush(self) -> None:
-        lines, self._lines = self._lines, []
-        self._file.write(b"\n".join(lines) + b"\n")
-        self._file.flush()
+        if self._lines:
+            lines, self._lines = self._lines, []
+            self._file.write(b"\n".join(lines) + b"\n")
+            self._file.flush()
 
 
 def configure(level: str) -> None:
     """Write lines of *level* and above; every line of a request carries its `request_id`."""
-    processors: list[Any] = [_noted]
-    factory: Any
+    wrapper = structlog.make_filtering_bound_logger(_LEVELS[level])
     if sys.stderr.isatty():
-        processors.append(structlog.dev.ConsoleRenderer())
-        factory = structlog.PrintLoggerFactory(sys.stderr)
-    else:
-        processors.append(_as_json)
-        lines = LineLogger()
-
-        def factory(*_: Any) -> LineLogger:
-            return lines
-
+        structlog.configure(
+            processors=[_noted, structlog.dev.ConsoleRenderer()],
+            wrapper_class=wrapper,
+            logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+            cache_logger_on_first_use=True,
+        )
+        return
+    lines = LineLogger()
     structlog.configure(
-        processors=processors,
-        wrapper_class=structlog.make_filtering_bound_logger(_LEVELS[level]),
-        logger_factory=factory,
+        processors=[],
+        wrapper_class=_in_one_step(wrapper),
+        logger_factory=lambda *_: lines,
         cache_logger_on_first_use=True,
     )
+
+
+def _in_one_step(wrapper: type[Any]) -> type[Any]:
+    """Return *wrapper* with one function in place of a chain of processors: a line is written for each run."""
+
+    class JsonLines(wrapper):  # type: ignore[misc]
+        def _proxy_to_logger(self, method_name: str, event: str | None = None, **event_kw: Any) -> None:
+            if self._context:
+                event_kw = {**self._context, **event_kw}
+            event_kw["event"] = event
+            getattr(self._logger, method_name)(_as_json(method_name, event_kw))
+
+    return JsonLines
