@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from enum import Enum
 from typing import Any
 
-from attrs import define, evolve, field
+from attrs import define, field
 
 from eventlog.clock import DAY_US, day_of, time_text
 from eventlog.errors import EventLogError, IdempotencyKeyReused, RevisionConflict
@@ -194,5 +194,5 @@ def _written(taking: _Taking, tail: Tail, segment_bytes_max: int, taken: int) ->
     for append, first, _, revision in taking.accepted:
         own = tuple(events[first - tail.next_seq : first - tail.next_seq + len(append.drafts)])
         taking.outcomes.append((append, Appended(first, own[-1].seq, revision, own)))
-    grown = evolve(tail, next_seq=last + 1, time_us=taking.time_us, segment=segment, segment_bytes=offset)
+    grown = Tail(last + 1, taking.time_us, segment, offset)
     return Batch(grown, start, data, events, taking.outcomes, taken)

@@ -5,6 +5,7 @@ program it is one number, day and part together: `202601050000`; numbers sort as
 """
 
 import re
+from functools import lru_cache
 
 from attrs import define, field, frozen
 
@@ -25,6 +26,7 @@ def segment_name(number: int) -> str:
     return f"{day // 10_000:04d}-{day // 100 % 100:02d}-{day % 100:02d}.{part:04d}.jsonl"
 
 
+@lru_cache(16)
 def segment_path(number: int) -> str:
     """Return the path of segment *number* under the data directory."""
     return f"{SEGMENTS}/{segment_name(number)}"
