@@ -79,7 +79,12 @@ class Connection(RequestHandler):
     def _answer_begun(self, begun: Begun, body: StreamReader) -> None:
         """Answer what is durable now; what is not goes the whole way, as if it came now."""
         self._begun = None
-        answer = None if self._shortcut is None else self._shortcut.answer(begun)
+        assert self._shortcut is not None
+        try:
+            answer = self._shortcut.answer(begun)
+        except Exception as error:  # it is recorded: on the whole way it would be so twice
+            logger.error("http.failed", error=repr(error), exc_info=error)
+            self.force_close()
         transport, waiter = self.transport, self._waiter
         if transport is None or waiter is None or transport.is_closing():  # the client left
             self._has_answered()
@@ -209,7 +214,7 @@ class BoundedServer(web.Server):
     """Makes connections, at most so many; a new one takes the place of the one that is idle for longest."""
 
     def __init__(
-        self, inner: web.Server, connections_max: int, idle_timeout_s: float, shortcut: Shortcut | None
+        self, inner: web.Server, connections_max: int, idle_timeout_s: float, shortcut: Shortcut | None = None
     ) -> None:
         super().__init__(
             inner.request_handler,

@@ -68,9 +68,7 @@ class Shortcut:
     def __init__(self, service: Service, access: Access, metrics: Metrics) -> None:
         """Record in *service* what *access* lets in, and count it in *metrics*."""
         self._service, self._access, self._metrics = service, access, metrics
-        self._is_open = (
-            not service.settings.cors_origin
-        )  # with it, every answer has a header more, and some have others
+        self._is_open = not service.settings.cors_origin  # with it, answers have other headers
         self._bytes_max = min(BODY_BYTES_MAX, service.settings.body_bytes_max)
 
     def begin(self, head: RawRequestMessage, body: StreamReader) -> Begun | None:
@@ -79,11 +77,11 @@ class Shortcut:
             return None
         if not _is_plain(tuple(head.headers)) or head.version != HttpVersion11 or head.should_close or head.upgrade:
             return None
-        actor = self._access.producer(head)
-        content = b"".join(body._buffer)  # looked at, not read: another may have to read it
-        if actor is None or len(content) > self._bytes_max:
-            return None
         try:
+            actor = self._access.producer(head)
+            content = b"".join(body._buffer)  # looked at, not read: another may have to read it
+            if actor is None or len(content) > self._bytes_max:
+                return None
             return self._begun(head, content, actor)
         except Exception:  # whatever it was, on the whole way it is worded
             return None
