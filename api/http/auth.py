@@ -113,7 +113,7 @@ class Access:
         headers = head.headers
         if self._buckets.per_second or not _is_ours(headers.get("Host", ""), self._hosts):
             return None
-        keys = self.keys.of_this_turn()
+        keys = self.keys.now()  # not of this turn: uvloop reads a request in the turn that has answered an earlier one
         if keys is None:
             return ANONYMOUS
         key = _bearer(headers.get("Authorization", ""), keys)

@@ -80,16 +80,16 @@ class Connection(RequestHandler):
         """Answer what is durable now; what is not goes the whole way, as if it came now."""
         self._begun = None
         assert self._shortcut is not None
+        anew: tuple[Any, StreamReader] = (begun.head, body)
         try:
             answer = self._shortcut.answer(begun)
-        except Exception as error:  # it is recorded: on the whole way it would be so twice
-            logger.error("http.failed", error=repr(error), exc_info=error)
-            self.force_close()
+        except Exception as error:  # it is recorded: were it to start anew, it would be so twice
+            answer, anew = None, (_ErrInfo(status=500, exc=error, message=""), EMPTY_PAYLOAD)
         transport, waiter = self.transport, self._waiter
         if transport is None or waiter is None or transport.is_closing():  # the client left
             self._has_answered()
         elif answer is None:
-            self._messages.append((begun.head, body))
+            self._messages.append(anew)
             waiter.set_result(None)
         else:
             transport.write(answer)
@@ -97,7 +97,7 @@ class Connection(RequestHandler):
             if self._close:
                 super().close()
         data, self._held = self._held, b""
-        if data:
+        if data and self.transport is not None:
             if not self._reading_paused and not self._buffer_paused:
                 self._resume_transport_reading()
             self.data_received(data)

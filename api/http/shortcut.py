@@ -7,7 +7,6 @@ one: nothing of it was recorded then, so it starts anew. Here nothing is refused
 """
 
 import asyncio
-from functools import lru_cache
 
 from aiohttp import HttpVersion11, web
 from aiohttp.http import RawRequestMessage
@@ -75,7 +74,7 @@ class Shortcut:
         """Put the run that a plain create describes into the log's queue; None for anything else, *body* being as it was."""
         if head.path != RUNS or head.method != "POST" or not self._is_open or not body.is_eof():
             return None
-        if not _is_plain(tuple(head.headers)) or head.version != HttpVersion11 or head.should_close or head.upgrade:
+        if not _is_plain(head) or head.version != HttpVersion11 or head.should_close or head.upgrade:
             return None
         try:
             actor = self._access.producer(head)
@@ -94,8 +93,9 @@ class Shortcut:
         key = head.headers.get("Idempotency-Key")
         if key is not None:
             asked = what_is_asked("POST", RUNS, {}, body)
-            origin = evolve(origin, idempotency=IdempotencyKey(key, sha256_json(asked)))
-            if key_faults(key) or self._service.replay_of(origin) is not None:
+            used = IdempotencyKey(key, sha256_json(asked))
+            origin = evolve(origin, idempotency=used)
+            if key_faults(key) or self._service.log.key_use(actor, used) is not None:
                 return None
 
         def decide(run_id: str) -> NewRun:
@@ -114,8 +114,9 @@ class Shortcut:
             return None
         if appended.replayed:
             return None
-        logging.REQUEST_ID.set(begun.request_id)
+        outside = logging.REQUEST_ID.set(begun.request_id)
         self._service.tell(begun.creation, appended)
+        logging.REQUEST_ID.reset(outside)
         outcome = self._service.outcome(begun.creation.run_id, None, appended)
         self._metrics.count("POST", RUNS, 201)
         return created_bytes(begun.head, outcome, f"{RUNS}/{begun.creation.run_id}", begun.request_id)
@@ -124,7 +125,7 @@ class Shortcut:
 SHORTCUT = web.AppKey("shortcut", Shortcut)
 
 
-@lru_cache(256)
-def _is_plain(names: tuple[str, ...]) -> bool:
-    lower = {name.lower() for name in names}
-    return len(lower) == len(names) and lower <= _PLAIN
+def _is_plain(head: RawRequestMessage) -> bool:
+    """Tell whether it has headers of `_PLAIN` alone, and each in one line."""
+    names = tuple(head.headers)  # each once, however often it stands
+    return len(names) == len(head.headers) and _PLAIN.issuperset(map(str.lower, names))
