@@ -117,7 +117,7 @@ class PosixDisk(Disk):
 
     def sync(self, path: str) -> None:
         """Call fdatasync; after an OSError no later `sync` of this file can be trusted."""
-        file = self._written.get(path)
+        file = self._written.unsynced(path) or self._written.get(path)
         file.unsynced = False
         os.fdatasync(file.fd)
 
@@ -248,6 +248,11 @@ class _OpenFiles:
             file = self._open(path)
         file.used = next(self._ticks)
         return file
+
+    def unsynced(self, path: str) -> _OpenFile | None:
+        """Return the open file of *path* if it was written to since its last sync: a moment ago, so nobody need ask where it is."""
+        file = self._files.get(path)
+        return file if file is not None and file.unsynced else None
 
     def let_go(self, *paths: str) -> None:
         with self._lock:
