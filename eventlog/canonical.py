@@ -57,8 +57,8 @@ def pretty(value: Any) -> bytes:
 
 def _may_differ(fast: bytes) -> bool:
     """Tell whether a float in *fast* may be one that orjson spells otherwise than the standard library."""
-    # Patterns, because they search twice as fast as `in` does.
-    return _EXPONENT.search(fast) is not None or _ZEROS.search(fast) is not None
+    # A pattern and a search from the end: each takes half the time of what `in` does.
+    return _EXPONENT.search(fast) is not None or (fast.rfind(b"0.0000") >= 0 and _ZEROS.search(fast) is not None)
 
 
 def sha256_json(value: Any) -> str:
