@@ -6,6 +6,7 @@ import logging
 import sys
 import time
 from collections.abc import MutableMapping
+from contextlib import suppress
 from contextvars import ContextVar
 from typing import Any
 
@@ -76,8 +77,11 @@ class LineLogger:
     def _flush(self) -> None:
         if self._lines:
             lines, self._lines = self._lines, []
-            self._file.write(b"\n".join(lines) + b"\n")
-            self._file.flush()
+            with suppress(
+                OSError, ValueError
+            ):  # nobody listens any more, such as a terminal that is gone: the work goes on
+                self._file.write(b"\n".join(lines) + b"\n")
+                self._file.flush()
 
 
 def configure(level: str) -> None:

@@ -27,7 +27,7 @@ KEEPALIVE_S = 75.0
 class Connection(RequestHandler):
     """One client's connection."""
 
-    __slots__ = ("_begun", "_body", "_head_since", "_held", "_made_at", "_shortcut", "_unread")
+    __slots__ = ("_begun", "_body", "_head_since", "_held", "_made_at", "_shortcut", "_unread", "refusal")
 
     _begun: Begun | None
     """What the short way answers as soon as it is durable. Until then nothing else is worked on."""
@@ -39,11 +39,13 @@ class Connection(RequestHandler):
     """What came while something was begun."""
     _unread: tuple[int, float]
     """How many bytes of answers the client had not taken when that was looked at, and since when it was as many."""
+    refusal: RunlogError | None
+    """Why the create that is worked on now was not recorded, if it began on the short way."""
 
     def __init__(self, manager: "BoundedServer", shortcut: Shortcut | None, **kwargs: Any) -> None:
         """Take *shortcut* where a request allows it."""
         super().__init__(manager, **kwargs)
-        self._shortcut, self._begun, self._held = shortcut, None, b""
+        self._shortcut, self._begun, self._held, self.refusal = shortcut, None, b"", None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._head_since = self._made_at = asyncio.get_running_loop().time()
@@ -77,14 +79,17 @@ class Connection(RequestHandler):
         return True
 
     def _answer_begun(self, begun: Begun, body: StreamReader) -> None:
-        """Answer what is durable now; what is not goes the whole way, as if it came now."""
+        """Answer what is durable now; what is not goes the whole way, as if it came now, and is refused there or begins anew."""
         self._begun = None
         assert self._shortcut is not None
         anew: tuple[Any, StreamReader] = (begun.head, body)
+        answer = None
         try:
             answer = self._shortcut.answer(begun)
+        except RunlogError as error:
+            self.refusal = error
         except Exception as error:  # it is recorded: were it to start anew, it would be so twice
-            answer, anew = None, (_ErrInfo(status=500, exc=error, message=""), EMPTY_PAYLOAD)
+            anew = (_ErrInfo(status=500, exc=error, message=""), EMPTY_PAYLOAD)
         transport, waiter = self.transport, self._waiter
         if transport is None or waiter is None or transport.is_closing():  # the client left
             self._has_answered()
@@ -208,6 +213,14 @@ class Connection(RequestHandler):
         response.headers.extend({"X-Request-Id": request_id, "Server": SERVER, **SAFE_HEADERS})
         response.force_close()
         return response
+
+
+def refuse_begun(request: web.BaseRequest) -> None:
+    """Raise what refused *request* on the short way, if it came from there."""
+    connection = request.protocol
+    if isinstance(connection, Connection) and connection.refusal is not None:
+        error, connection.refusal = connection.refusal, None
+        raise error
 
 
 class BoundedServer(web.Server):

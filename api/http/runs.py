@@ -9,6 +9,7 @@ from aiohttp import web
 from api.access.roles import BASE
 from api.http.answers import answer, outcome_answer, view_answer
 from api.http.inputs import SERVICE, flag, key_of, origin_of, params, read_json, refuse, stale_ok
+from api.http.protocol import refuse_begun
 from api.http.wire import command_of
 from api.reading import View, refuse_withdrawn
 from api.service import Creation, Outcome, Service, logger
@@ -33,6 +34,7 @@ VIEW_PARAMS = ("at", "stale", "include_withdrawn")
 async def create(request: web.Request) -> web.Response:
     """POST /runs: record a run; 201 once it is on disk."""
     service = request.app[SERVICE]
+    refuse_begun(request)
     origin, prepared = await _prepared(request, service)
     outcome = prepared if isinstance(prepared, Outcome) else await service.create(prepared, origin)
     return await outcome_answer(request, outcome, status=201, location=f"{BASE}/runs/{outcome.view.run_id}")

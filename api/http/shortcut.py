@@ -24,6 +24,7 @@ from api.service import Creation, Service
 from eventlog import logging
 from eventlog.batch import Appended
 from eventlog.canonical import sha256_json
+from eventlog.errors import IdempotencyKeyReused, RevisionConflict
 from eventlog.event import IdempotencyKey
 from eventlog.record import record
 from eventlog.strict_json import parse
@@ -107,10 +108,15 @@ class Shortcut:
         return Begun(creation, head, request_id_of(head), self._service.enqueue(creation, origin))
 
     def answer(self, begun: Begun) -> bytes | None:
-        """Return the answer to a create that is durable; None if it was refused, or was recorded before."""
+        """Return the answer to a create that is durable; None if it was recorded before, or another may be its like.
+
+        Raises:
+            LogFull, LogHalted: it is not recorded, and to try it again is for the client to decide.
+
+        """
         try:
             appended = begun.recorded.result()
-        except Exception:
+        except (RevisionConflict, IdempotencyKeyReused):
             return None
         if appended.replayed:
             return None

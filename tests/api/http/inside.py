@@ -62,8 +62,9 @@ def watched(patch: pytest.MonkeyPatch) -> Ways:
         return begun
 
     def answer_seen(*args: Any) -> Any:
+        seen.answered.append(False)
         answered = answer(*args)
-        seen.answered.append(answered is not None)
+        seen.answered[-1] = answered is not None
         return answered
 
     patch.setattr(Shortcut, "begin", begin_seen)
