@@ -4,8 +4,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 pytest.register_assert_rewrite("tests.server")
+settings.register_profile("runlog", deadline=None)  # no test goes by the clock, whatever a machine does meanwhile
+settings.load_profile("runlog")
 
 from tests.server import Server, running  # noqa: E402 (the rewrite must be registered first)
 
