@@ -22,11 +22,6 @@ REQUEST_ID: ContextVar[str] = ContextVar("request_id")
 """The id of the request that is being answered; each request has a context of its own."""
 
 
-HELD_S = 0.02
-"""How long a line of level info or debug may wait for others to be written with, in seconds."""
-HELD_LINES_MAX = 1000
-
-
 def _noted(_logger: Any, method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
     """Add what every line has."""
     request_id = REQUEST_ID.get(None)
@@ -45,7 +40,7 @@ def _as_json(method: str, event: MutableMapping[str, Any]) -> bytes:
 
 
 class LineLogger:
-    """Writes lines; inside an event loop those of little weight go out together."""
+    """Writes lines; inside an event loop all lines of one turn of it go out in one write, but for those of weight."""
 
     def __init__(self) -> None:
         """Write to standard error."""
@@ -54,17 +49,15 @@ class LineLogger:
         atexit.register(self._flush)
 
     def msg(self, line: bytes) -> None:
-        """Write *line*, within `HELD_S` seconds."""
+        """Write *line*, at once or at the end of this turn of the event loop."""
         try:
             loop = asyncio.get_running_loop()
         except RuntimeError:
             self.at_once(line)
             return
         if not self._lines:
-            loop.call_later(HELD_S, self._flush)
+            loop.call_soon(self._flush)
         self._lines.append(line)
-        if len(self._lines) >= HELD_LINES_MAX:
-            self._flush()
 
     def at_once(self, line: bytes) -> None:
         """Write *line* now, and before it all that waited."""
