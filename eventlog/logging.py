@@ -1,7 +1,6 @@
 """How diagnostics are written: JSON lines on standard error, coloured text on a terminal."""
 
 import asyncio
-import atexit
 import logging
 import sys
 import time
@@ -40,41 +39,35 @@ def _as_json(method: str, event: MutableMapping[str, Any]) -> bytes:
 
 
 class LineLogger:
-    """Writes lines; inside an event loop all lines of one turn of it go out in one write, but for those of weight."""
+    """Writes lines; inside an event loop all lines of one turn of it go out in one write."""
 
     def __init__(self) -> None:
         """Write to standard error."""
         self._lines: list[bytes] = []
         self._file = sys.stderr.buffer
-        atexit.register(self._flush)
 
     def msg(self, line: bytes) -> None:
         """Write *line*, at once or at the end of this turn of the event loop."""
         try:
             loop = asyncio.get_running_loop()
         except RuntimeError:
-            self.at_once(line)
+            self._write(line)
             return
         if not self._lines:
             loop.call_soon(self._flush)
         self._lines.append(line)
 
-    def at_once(self, line: bytes) -> None:
-        """Write *line* now, and before it all that waited."""
-        self._lines.append(line)
-        self._flush()
-
-    debug = info = msg
-    warning = warn = error = critical = exception = at_once
+    debug = info = warning = warn = error = critical = exception = msg
 
     def _flush(self) -> None:
-        if self._lines:
-            lines, self._lines = self._lines, []
-            with suppress(
-                OSError, ValueError
-            ):  # nobody listens any more, such as a terminal that is gone: the work goes on
-                self._file.write(b"\n".join(lines) + b"\n")
-                self._file.flush()
+        lines, self._lines = self._lines, []
+        self._write(b"\n".join(lines))
+
+    def _write(self, lines: bytes) -> None:
+        # Nobody may listen any more (a terminal that is gone): whoever tells of a fault must still be able to deal with it.
+        with suppress(OSError, ValueError):
+            self._file.write(lines + b"\n")
+            self._file.flush()
 
 
 def configure(level: str) -> None:

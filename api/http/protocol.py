@@ -39,8 +39,8 @@ class Connection(RequestHandler):
     """What came while something was begun."""
     _unread: tuple[int, float]
     """How many bytes of answers the client had not taken when that was looked at, and since when it was as many."""
-    refusal: RunlogError | None
-    """Why the create that is worked on now was not recorded, if it began on the short way."""
+    refusal: tuple[StreamReader, RunlogError] | None
+    """The body of the last create that the short way could not record, and why."""
 
     def __init__(self, manager: "BoundedServer", shortcut: Shortcut | None, **kwargs: Any) -> None:
         """Take *shortcut* where a request allows it."""
@@ -87,7 +87,7 @@ class Connection(RequestHandler):
         try:
             answer = self._shortcut.answer(begun)
         except RunlogError as error:
-            self.refusal = error
+            self.refusal = (body, error)
         except Exception as error:  # it is recorded: were it to start anew, it would be so twice
             anew = (_ErrInfo(status=500, exc=error, message=""), EMPTY_PAYLOAD)
         transport, waiter = self.transport, self._waiter
@@ -219,8 +219,9 @@ def refuse_begun(request: web.BaseRequest) -> None:
     """Raise what refused *request* on the short way, if it came from there."""
     connection = request.protocol
     if isinstance(connection, Connection) and connection.refusal is not None:
-        error, connection.refusal = connection.refusal, None
-        raise error
+        (body, error), connection.refusal = connection.refusal, None
+        if body is request.content:  # that one may have been refused before it came here, as by a key that was revoked
+            raise error
 
 
 class BoundedServer(web.Server):
