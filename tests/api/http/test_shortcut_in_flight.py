@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from aiohttp.streams import StreamReader
 
 from eventlog.errors import LogFull
 from tests.api.http.inside import HEALTH, Inside, SlowDisk, Ways, create, serving, until, watched, whole
@@ -152,6 +153,14 @@ async def test_what_the_disk_did_not_take_is_answered_by_the_whole_way(
     )
     assert all(b"secret" not in answer.content for answer in answers)
     assert inside.service.log.head == statuses.count(201) - 1
+
+
+async def test_a_refusal_that_nobody_was_told_of_is_not_told_to_the_next_request(tmp_path: Path):
+    """As when the key of the refused one was revoked meanwhile: then it is refused for that."""
+    async with serving(tmp_path) as inside, inside.client() as client:
+        assert (await client.ask(named("first"))).status == 201
+        inside.connection.refusal = (StreamReader(inside.connection, 1), LogFull())
+        assert (await client.ask(whole(named("second")))).status == 201
 
 
 async def test_what_cannot_be_told_of_although_it_is_durable_is_no_silence_and_does_not_start_anew(
