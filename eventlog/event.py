@@ -97,6 +97,7 @@ class Recorded:
     bytes: bytes
     place: Place
     _parsed: dict[str, Any] | None = field(default=None, eq=False, repr=False, init=False)
+    _type: str | None = field(default=None, eq=False, repr=False, init=False)
 
     @property
     def event(self) -> dict[str, Any]:
@@ -107,12 +108,19 @@ class Recorded:
             parsed = self._parsed = parse_own(self.bytes)
         return parsed
 
+    def forget_parsed(self) -> None:
+        """Let go of what `event` parsed, which takes more memory than the bytes; who asks for it again parses anew."""
+        self._parsed = None
+
     @property
     def type(self) -> str:
         """The event type, `rmos.run.created.v1`."""
-        # `type` is the last key of a sorted event, and ours need no escapes: so it is read without parsing.
-        head, _, name = self.bytes[-80:].rpartition(b'"type":"')
-        return name[:-2].decode() if head and b"\\" not in name else str(self.event["type"])
+        found = self._type
+        if found is None:
+            # `type` is the last key of a sorted event, and ours need no escapes: so it is read without parsing.
+            head, _, name = self.bytes[-80:].rpartition(b'"type":"')
+            found = self._type = name[:-2].decode() if head and b"\\" not in name else str(self.event["type"])
+        return found
 
     @property
     def stream(self) -> str:

@@ -10,7 +10,7 @@ last event of the batch (one commit) that wrote the frame.
 import re
 from hashlib import sha256
 
-from attrs import frozen
+from eventlog.record import record
 
 _FRAME = re.compile(
     rb'\{"seq":(0|[1-9][0-9]{0,18}),"first":(0|[1-9][0-9]{0,18}),"last":(0|[1-9][0-9]{0,18}),'
@@ -26,7 +26,7 @@ def frame_start(seq: int) -> bytes:
     return b'{"seq":%d,' % seq
 
 
-@frozen
+@record
 class Frame:
     """The parts of one line; `event` are the exact event bytes."""
 

@@ -12,6 +12,7 @@ from attrs import define, field, frozen
 from eventlog.errors import LogDamaged
 from eventlog.event import Place
 from eventlog.frame import BadFrame, Frame, decode
+from eventlog.record import record
 
 SEGMENTS = "log/segments"
 PART_MAX = 9999
@@ -77,7 +78,7 @@ def segment_for(day: int, current: int | None, current_bytes: int, batch_bytes: 
     return current
 
 
-@frozen
+@record
 class Placed:
     """A good frame and where it lies."""
 

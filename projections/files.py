@@ -15,13 +15,14 @@ from pathlib import Path
 from typing import ClassVar
 
 import structlog
-from attrs import define, field, frozen
+from attrs import define, field
 
 from eventlog.clock import Clock, SystemClock
 from eventlog.disk import Disk
 from eventlog.event import Place, Recorded
 from eventlog.frame import BadFrame, decode
 from eventlog.posix import PosixDisk
+from eventlog.record import record
 from eventlog.segment import segment_path
 from projections.layout import contents, core_path, date_of, file_of
 from projections.projection import Saved
@@ -40,7 +41,7 @@ _TABLES = {
 }
 
 
-@frozen
+@record
 class _Wanted:
     """What a path is to hold after a commit: bytes with their SHA-256, or (None) nothing."""
 

@@ -30,7 +30,7 @@ logger = structlog.get_logger("projections.lane")
 
 _BACKOFF_S = (1.0, 2.0, 5.0, 10.0, 30.0)
 _PACES_S = {"files": 0.8, "stats": 0.8}
-"""At least so long from one commit to the next: events gather where a commit costs more than what it holds."""
+"""At least so long from one commit to the next, which costs more than what it holds; events are folded as they come."""
 
 Say = Callable[..., None]
 """Called with facts by name, for the server to hear."""
@@ -84,6 +84,8 @@ class Lane:
         self._asked: set[str] = set()
         self._runner: Runner | None = None
         self._failed: ProjectionFailed | None = None
+        self._due_at = 0.0
+        """When what is folded is stored, unless somebody waits for it; of the clock of `time.monotonic`."""
         self._generation = 0
         self._is_building = self._is_converging = False
         self._built: Rebuild | None = None
@@ -113,39 +115,47 @@ class Lane:
             self._open()
         self._wait_for_work()
         self._answer()
+        is_hurried = self._take_hurry()  # first: whoever asks has told of the end before
         end = self._heads.newest
         if self._built is not None:
             self._take_over(self._built, end)
         if self._runner is None or self._failed is not None:
             return
-        began = time.monotonic()
-        self._runner.run_to(end, self._tell)
+        self._runner.run_to(end, self._stored, lambda: is_hurried or self._is_converging or self._is_due())
         if self._runner.failed is not None:
             self._stop(self._runner.failed, self._runner.position)
         if self._is_converging:
             self._is_converging = False
             self._say_built(self._failed)
-        self._rest(began)
 
     def _wait_for_work(self) -> None:
-        """Return when the log goes on, or something was asked or built."""
-
-        def is_any() -> bool:
-            if self._built is not None or self._asked - {"hurry"}:
-                return True
-            position = self._runner.position if self._runner else -1
-            return self._failed is None and self._heads.newest.next_seq - 1 > position
-
+        """Return when the log goes on, something was asked or built, or what is folded is to be stored."""
         with self._heads.changed:
-            self._heads.changed.wait_for(is_any)
+            while not self._has_work():
+                is_gathering = self._runner is not None and self._runner.folded > self._runner.position
+                self._heads.changed.wait(max(0.0, self._due_at - time.monotonic()) if is_gathering else None)
 
-    def _rest(self, began: float) -> None:
-        """Let events gather, unless somebody waits."""
-        pause = began + _PACES_S.get(self.name, 0.0) - time.monotonic()
+    def _has_work(self) -> bool:
+        if self._built is not None or self._asked - {"hurry"}:
+            return True
+        if self._runner is None or self._failed is not None:
+            return False
+        if self._heads.newest.next_seq - 1 > self._runner.folded:
+            return True
+        return self._runner.folded > self._runner.position and ("hurry" in self._asked or self._is_due())
+
+    def _is_due(self) -> bool:
+        return time.monotonic() >= self._due_at
+
+    def _take_hurry(self) -> bool:
         with self._heads.changed:
-            if pause > 0:
-                self._heads.changed.wait_for(lambda: self._asked, pause)
+            is_hurried = "hurry" in self._asked
             self._asked.discard("hurry")
+            return is_hurried
+
+    def _stored(self, position: int) -> None:
+        self._due_at = time.monotonic() + _PACES_S.get(self.name, 0.0)
+        self._tell(position)
 
     def _answer(self) -> None:
         """Do what was asked."""

@@ -12,8 +12,10 @@ from eventlog.event import Recorded
 from eventlog.follow import Follower
 from eventlog.recovery import End
 
-BYTES_MAX = 8 << 20
-"""Of the log; parsed, it takes about five times as much."""
+BYTES_MAX = 32 << 20
+"""Of the log, kept for lanes that lag."""
+PARSED_BYTES_MAX = 8 << 20
+"""Of the log, kept parsed, which takes five times as much; a lane that lags further parses for itself."""
 
 
 @frozen
@@ -31,6 +33,7 @@ class Recent:
 
     _readers: int
     _bytes_max: int = BYTES_MAX
+    _parsed_bytes_max: int = PARSED_BYTES_MAX
     _parts: dict[End, _Part] = field(factory=dict, init=False)
     """By where they begin, the oldest first."""
     _reads: dict[End, int] = field(factory=dict, init=False)
@@ -62,6 +65,16 @@ class Recent:
         self.size += part.size
         while self.size > self._bytes_max:
             self._drop(next(iter(self._parts)))
+        self._thin_out()
+
+    def _thin_out(self) -> None:
+        """Keep of older parts the bytes alone."""
+        newer = 0
+        for part in reversed(self._parts.values()):
+            if newer and newer + part.size > self._parsed_bytes_max:
+                for recorded in part.events:
+                    recorded.forget_parsed()
+            newer += part.size
 
     def _count(self, start: End) -> None:
         self._reads[start] += 1

@@ -2,7 +2,8 @@
 
 It reads no further than the durable end that it is given. An error of the machine (a full
 disk, a locked database) is raised to be tried again from the saved position; an exception
-in `apply` stops this projection alone, at the event before, and nothing is skipped.
+in `apply` stops this projection alone, at the event before, and nothing is skipped. Events may be
+folded as they come and stored less often: what was not stored yet is lost with the process, and folded again.
 """
 
 from collections.abc import Callable
@@ -45,6 +46,14 @@ class Runner:
         self.failed: ProjectionFailed | None = None
         self._saved = projection.saved() or Saved(identity.log_id, projection.version, End())
         self._follower = Follower(disk, self._saved.end)
+        self._folded = self._saved.end
+        """What was applied ends here; what lies behind the saved end is to be stored."""
+        self._gathered_bytes = 0
+
+    @property
+    def folded(self) -> int:
+        """The seq of the last event that was applied, stored or not; -1 before the first."""
+        return self._folded.next_seq - 1
 
     @property
     def position(self) -> int:
@@ -56,42 +65,58 @@ class Runner:
         """How many files the projection found changed by others."""
         return int(getattr(self._projection, "quarantined", 0))
 
-    def run_to(self, end: End, on_progress: Callable[[int], None] = lambda _position: None) -> None:
-        """Fold everything up to *end*; *on_progress* hears the position after each commit.
+    def run_to(
+        self,
+        end: End,
+        on_progress: Callable[[int], None] = lambda _position: None,
+        is_due: Callable[[], bool] = lambda: True,
+    ) -> None:
+        """Fold everything up to *end*, and store it when it *is_due* or grows large; *on_progress* hears each new position.
 
         Raises:
             OSError, sqlite3.Error: nothing past the position was stored; call again later.
 
         """
-        while self.failed is None and self._saved.end.next_seq < end.next_seq:
-            try:
-                self._step(end)
-            except BaseException:
-                self._rewind()
-                raise
-            on_progress(self.position)
+        try:
+            goes_on = self.failed is None
+            while goes_on and self._folded.next_seq < end.next_seq:
+                goes_on = self._fold(end)
+                if not goes_on or self._gathered_bytes >= self._bytes_at_once:
+                    self._store(on_progress)
+            if self._folded != self._saved.end and is_due():
+                self._store(on_progress)
+        except BaseException:
+            self._rewind()
+            raise
 
     def close(self) -> None:
         """Close the projection."""
         self._projection.close()
 
-    def _step(self, end: End) -> None:
-        """Fold and store the next events; those before a failing one are stored too."""
-        reached = self._saved.end
+    def _fold(self, end: End) -> bool:
+        """Apply the next events, those before a failing one too; tell whether there was none that fails."""
+        last: Recorded | None = None
         try:
             for recorded in self._read(self._follower, end, self._bytes_at_once):
                 self._apply(recorded)
-                reached = _behind(recorded)
+                self._gathered_bytes += recorded.place.length
+                last = recorded
             else:
-                reached = self._follower.at if self._follower.at.next_seq > reached.next_seq else reached
+                self._folded, last = self._follower.at, None
         except LogCorrupt as error:
             self._fail(ProjectionFailed(self._projection.name, error.seq, "", str(error)), error.segment, error.offset)
         except ProjectionFailed as failure:
             place = recorded.place
             self._fail(failure, segment_name(place.segment), place.offset)
-        saved = evolve(self._saved, end=reached)
+        if last is not None:
+            self._folded = _behind(last)
+        return self.failed is None
+
+    def _store(self, on_progress: Callable[[int], None]) -> None:
+        saved = evolve(self._saved, end=self._folded)
         self._projection.commit(saved)
-        self._saved = saved
+        self._saved, self._gathered_bytes = saved, 0
+        on_progress(self.position)
 
     def _apply(self, recorded: Recorded) -> None:
         try:
@@ -120,6 +145,7 @@ class Runner:
     def _rewind(self) -> None:
         self._projection.rollback()
         self._follower = Follower(self._disk, self._saved.end)
+        self._folded, self._gathered_bytes = self._saved.end, 0
 
 
 def reason_to_start_over(projection: Projection, identity: Identity, end: End) -> str | None:

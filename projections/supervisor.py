@@ -21,7 +21,7 @@ from projections.known import NAMES, VERSIONS
 logger = structlog.get_logger("projections.supervisor")
 
 _BACKOFF_MAX_S = 30.0
-_PACE_S = 0.5
+_PACE_S = 0.2
 """How often the process hears of a new end while nobody waits for it: a few events cost it as much as many."""
 _SAMPLE_INTERVAL_S, _SAMPLES_MAX = 0.1, 1200
 

@@ -6,7 +6,7 @@ The same is what a rebuild gives: tables row for row, files byte for byte.
 import shutil
 import sqlite3
 from collections.abc import Callable, Iterator
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ import pytest
 from attrs import define
 
 from eventlog.event import Recorded
+from eventlog.follow import Follower
 from eventlog.opening import read_identity
 from eventlog.posix import PosixDisk
 from eventlog.recovery import End
@@ -93,6 +94,8 @@ class Place:
     name: str
     disk: PosixDisk
     end: End
+    ends: list[End]
+    """Of the batches on the way there."""
 
     @property
     def position(self) -> int:
@@ -104,8 +107,8 @@ class Place:
             row = db.execute("SELECT next_seq FROM saved").fetchone()
         return row[0] - 1 if row else -1
 
-    def run(self, **watch: Any) -> None:
-        """Run it to the head, from what is stored; a state that is not there is begun."""
+    def run(self, is_due: Callable[[], bool] = lambda: True, **watch: Any) -> None:
+        """Run it to the head, batch by batch, from what is stored; a state that is not there is begun."""
         projection: Projection
         if self.name == Files.name:
             projection = Files(self.data_dir, self.data_dir / "runs")
@@ -117,8 +120,12 @@ class Place:
         assert identity is not None
         watched = Watched(projection, **watch)
         with closing(Runner(watched, self.disk, identity, bytes_at_once=BYTES_AT_ONCE)) as runner:
+            for end in self.ends:
+                runner.run_to(end, is_due=is_due)
+                assert runner.folded == max(end.next_seq - 1, runner.position)
             runner.run_to(self.end)
             assert runner.failed is None
+            assert runner.position == self.end.next_seq - 1
 
     def is_as_rebuilt(self, log_dir: Path) -> None:
         (schema, found), (wanted_schema, wanted) = (
@@ -137,7 +144,10 @@ def place(request: pytest.FixtureRequest, log_dir: Path, tmp_path: Path) -> Iter
     with opened(log_dir) as (_, log):
         end = log.end
     with closing(PosixDisk(tmp_path)) as disk:
-        yield Place(tmp_path, request.param, disk, end)
+        follower, ends = Follower(disk), []
+        while follower.read(end, 1):
+            ends.append(follower.at)
+        yield Place(tmp_path, request.param, disk, end, ends)
 
 
 @pytest.mark.parametrize("moment", ["before_apply", "after_commit"])
@@ -198,3 +208,30 @@ def test_a_projection_thrown_back_to_any_state_that_it_stored_equals_a_rebuild(p
         shutil.copyfile(copy, path)
         place.run()
         place.is_as_rebuilt(log_dir)
+
+
+@pytest.mark.parametrize("commits_every", [2, 5, 1000])
+def test_what_is_folded_ahead_of_its_commits_equals_a_rebuild_though_it_is_killed_before_them(
+    place: Place, log_dir: Path, commits_every: int
+) -> None:
+    asked = 0
+    positions = []
+
+    def is_due() -> bool:
+        nonlocal asked
+        asked += 1
+        return asked % commits_every == 0
+
+    for at in range(10, place.end.next_seq, 9):
+
+        def kill(seq: int, at: int = at) -> None:
+            if seq >= at:
+                raise Killed
+
+        with suppress(Killed):
+            place.run(is_due, before_apply=kill)
+        positions.append(place.position)
+    assert positions == sorted(positions)
+    assert positions[-1] > 0, "what grows large is stored, due or not"
+    place.run(is_due)
+    place.is_as_rebuilt(log_dir)

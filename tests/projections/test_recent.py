@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from eventlog.event import Recorded
 from eventlog.follow import Follower, last_whole_batch
 from eventlog.posix import PosixDisk
 from eventlog.recovery import End
@@ -70,3 +71,23 @@ def test_what_all_lanes_have_read_is_let_go_and_one_that_stands_still_cannot_mak
     events = shared.read(first, end, 1 << 20)
     assert shared.read(second, end, 1 << 20) is events, "it was read and parsed once"
     assert shared.size == 0
+
+
+def test_of_what_is_older_the_bytes_alone_are_kept_and_who_lags_still_reads_the_same(disk: PosixDisk) -> None:
+    end = last_whole_batch(disk, 0)
+    shared = Recent(2, parsed_bytes_max=20_000)
+    first, second = Follower(disk), Follower(disk)
+    ahead = []
+    while first.at.next_seq < end.next_seq:
+        part = shared.read(first, end, 4_000)
+        ahead += [(one, one.event) for one in part]
+    is_parsed = [one._parsed is not None for one, _ in ahead]
+    assert is_parsed == sorted(is_parsed), "the newest ones"
+    parsed_bytes = sum(one.place.length for (one, _), kept in zip(ahead, is_parsed, strict=True) if kept)
+    assert 0 < parsed_bytes <= 20_000 < shared.size
+    behind: list[Recorded] = []
+    while second.at.next_seq < end.next_seq:
+        behind += shared.read(second, end, 4_000)
+    assert [one for one, _ in ahead] == behind
+    assert all(one is other for (one, _), other in zip(ahead, behind, strict=True))
+    assert [event for _, event in ahead] == [one.event for one in behind]
