@@ -22,9 +22,9 @@ _ORJSON_OPTIONS = (
     | orjson.OPT_PASSTHROUGH_SUBCLASS
 )
 
-# Each begins with what it looks for, for only so it searches fast, and then looks back at what stands before: in a string
+# Each begins with what is seldom, for only so it searches fast, and then looks back at what stands before: in a string
 # such a thing is found only now and then (`X0.0000` of a program is not), and that costs nothing but time.
-_EXPONENT = re.compile(rb"e-(?<=[0-9]e-)")
+_EXPONENT = re.compile(rb"-(?<=[0-9]e-)")
 _ZEROS = re.compile(rb"0\.0000(?<![^-\[,: ]0\.0000)")
 
 
@@ -57,7 +57,7 @@ def pretty(value: Any) -> bytes:
 
 def _may_differ(fast: bytes) -> bool:
     """Tell whether a float in *fast* may be one that orjson spells otherwise than the standard library."""
-    # A pattern and a search from the end: each takes half the time of what `in` does.
+    # A pattern of one character and a search from the end: each takes less than half the time of what `in` does.
     return _EXPONENT.search(fast) is not None or (fast.rfind(b"0.0000") >= 0 and _ZEROS.search(fast) is not None)
 
 
