@@ -87,7 +87,7 @@ def _indexes() -> str:
     return "".join(indexes)
 
 
-_INSERT = f"INSERT INTO run ({', '.join(COLUMNS)}) VALUES ({', '.join('?' * len(COLUMNS))})"  # noqa: S608 (names are ours)
+_INSERT = f"INSERT OR FAIL INTO run ({', '.join(COLUMNS)})"
 _DELETE_ADVISORY = (
     "DELETE FROM advisory WHERE advisory_id = ?1 AND run_id = ?2"
     " AND created_us = (SELECT created_us FROM run WHERE run_id = ?2)"
@@ -177,7 +177,7 @@ class Catalog:
     def _store_rows(self) -> None:
         self._db.executemany(_DELETE_ADVISORY, self._gone)
         self._db.executemany("DELETE FROM run WHERE run_id = ?", [(run_id,) for run_id in self._renewed])
-        self._db.executemany(_INSERT, self._rows.values())
+        database.insert(self._db, _INSERT, list(self._rows.values()))
 
 
 def _row(recorded: Recorded) -> list[Any]:

@@ -7,11 +7,15 @@ database is thrown away. `make_whole` gives it its indexes, its WAL, and makes i
 import errno
 import os
 import sqlite3
+from collections.abc import Sequence
 from contextlib import closing
+from itertools import chain
 from pathlib import Path
+from typing import Any
 
 from eventlog.posix import sync_folder
 
+_ROWS_AT_ONCE = 32
 _SAVED = "CREATE TABLE saved (log_id TEXT, version INTEGER, next_seq INTEGER, segment INTEGER, offset INTEGER);"
 
 
@@ -27,6 +31,20 @@ def connect(path: Path, tables: str, indexes: str, *, bulk: bool) -> sqlite3.Con
         db.close()
         raise
     return db
+
+
+def insert(db: sqlite3.Connection, into: str, rows: Sequence[Sequence[Any]]) -> None:
+    """Execute *into* (`INSERT INTO table`) for all *rows*, which are of the same length, many to a statement.
+
+    SQLite gives the interpreter lock away for each statement, and in a busy process it takes its time to come back.
+    """
+    if not rows:
+        return
+    row = f"({', '.join('?' * len(rows[0]))})"
+    whole = len(rows) - len(rows) % _ROWS_AT_ONCE
+    parts = (list(chain.from_iterable(rows[i : i + _ROWS_AT_ONCE])) for i in range(0, whole, _ROWS_AT_ONCE))
+    db.executemany(f"{into} VALUES {', '.join([row] * _ROWS_AT_ONCE)}", parts)
+    db.executemany(f"{into} VALUES {row}", rows[whole:])
 
 
 def make_whole(db: sqlite3.Connection, path: Path, indexes: str) -> None:

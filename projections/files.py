@@ -24,6 +24,7 @@ from eventlog.frame import BadFrame, decode
 from eventlog.posix import PosixDisk
 from eventlog.record import record
 from eventlog.segment import segment_path
+from projections import database
 from projections.layout import contents, core_path, date_of, file_of
 from projections.projection import Saved
 from projections.quarantine import Quarantine
@@ -126,7 +127,7 @@ class Files:
                 self._tree.store(todo)
         with self._db:
             rows = [(run_id, *row) for run_id, row in self._applied.runs.items()]
-            self._db.executemany("INSERT OR REPLACE INTO run VALUES (?, ?, ?)", rows)
+            database.insert(self._db, "INSERT OR REPLACE INTO run", rows)
             self._db.execute("DELETE FROM saved")
             self._db.execute("INSERT INTO saved VALUES (?, ?, ?, ?, ?, ?)", (*saved.as_row(), self._root))
         self.rollback()

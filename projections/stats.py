@@ -103,7 +103,7 @@ class Stats:
             gone = [(run_id,) for run_id, number in self._runs.items() if number is None]
             self._db.executemany("DELETE FROM run WHERE run_id = ?", gone)
             counted = [(run_id, number) for run_id, number in self._runs.items() if number is not None]
-            self._db.executemany("INSERT OR REPLACE INTO run VALUES (?, ?)", counted)
+            database.insert(self._db, "INSERT OR REPLACE INTO run", counted)
             self._db.execute("DELETE FROM saved")
             self._db.execute("INSERT INTO saved VALUES (?, ?, ?, ?, ?)", saved.as_row())
         if len(self._known) < _KNOWN_CELLS_MAX:
