@@ -8,7 +8,7 @@ someone, and is never lost: it goes to the quarantine before the right file is w
 import os
 import sqlite3
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from contextlib import closing
 from hashlib import sha256
 from pathlib import Path
@@ -68,12 +68,21 @@ class Files:
     name: ClassVar[str] = "files"
     version: ClassVar[int] = 1
 
-    def __init__(self, data_dir: Path, runs_root: Path, clock: Clock | None = None) -> None:
-        """Open or make the state in *data_dir* and the tree at *runs_root*; another root, or a deleted tree, starts over."""
+    def __init__(
+        self,
+        data_dir: Path,
+        runs_root: Path,
+        clock: Clock | None = None,
+        stand_aside: Callable[[], None] = lambda: None,
+    ) -> None:
+        """Open or make the state in *data_dir* and the tree at *runs_root*; another root, or a deleted tree, starts over.
+
+        *stand_aside* is called before each file that is looked at or written.
+        """
         self._data_dir = data_dir
         self._root = os.fsencode(runs_root.resolve())
         self._quarantine = Quarantine(data_dir / "quarantine", clock or SystemClock())
-        self._tree = Tree(runs_root, self._quarantine)
+        self._tree = Tree(runs_root, self._quarantine, stand_aside)
         self._swept = is_bare = False
         try:
             with self._tree.opened():

@@ -18,7 +18,9 @@ from eventlog.disk import Disk
 from eventlog.errors import RunlogError
 from eventlog.opening import Identity
 from eventlog.recovery import End
+from projections.catalog import Catalog
 from projections.files import Files
+from projections.give_way import GiveWay
 from projections.known import SWAPPED, VERSIONS, database_of
 from projections.projection import ProjectionFailed
 from projections.rebuild import BYTES_AT_ONCE, Rebuild, started
@@ -76,11 +78,12 @@ class Lane:
         identity: Identity,
         heads: Heads,
         recent: Recent,
+        way: GiveWay,
         say: Say,
     ) -> None:
         self.name = name
         self._data_dir, self._runs_dir, self._disk, self._identity = data_dir, runs_dir, disk, identity
-        self._heads, self._recent, self._say = heads, recent, say
+        self._heads, self._recent, self._way, self._say = heads, recent, way, say
         self._asked: set[str] = set()
         self._runner: Runner | None = None
         self._failed: ProjectionFailed | None = None
@@ -94,6 +97,8 @@ class Lane:
     def ask(self, what: str) -> None:
         """Ask for a `rebuild`, a `retry`, or to `hurry`: somebody waits for the next commit."""
         with self._heads.changed:
+            if what == "hurry" and self.name == Catalog.name and self._has_work():
+                self._way.claim()
             self._asked.add(what)
             self._heads.changed.notify_all()
 
@@ -155,6 +160,8 @@ class Lane:
 
     def _stored(self, position: int) -> None:
         self._due_at = time.monotonic() + _PACES_S.get(self.name, 0.0)
+        if self.name == Catalog.name:
+            self._way.release()
         self._tell(position)
 
     def _answer(self) -> None:
@@ -183,6 +190,7 @@ class Lane:
             end,
             self._tell_building,
             self._recent.read,
+            _go_on if self.name == Catalog.name else self._way.stand_aside,
         )
         self._use(runner)
 
@@ -287,6 +295,10 @@ class Lane:
 
     def _say_built(self, failure: ProjectionFailed | None) -> None:
         self._say(name=self.name, built=facts_of(failure) if failure else None)
+
+
+def _go_on() -> None:
+    """Stand aside for nobody."""
 
 
 def _log_cause(failure: ProjectionFailed) -> None:

@@ -109,6 +109,7 @@ def started(
     end: End,
     on_progress: Progress,
     read: Read = Follower.read,
+    stand_aside: Callable[[], None] = lambda: None,
 ) -> Runner:
     """Return the runner of projection *name*, from where it was saved; a state that is not of this log starts over.
 
@@ -120,11 +121,11 @@ def started(
 
     """
     if name == Files.name:
-        files = Files(data_dir, runs_dir)
+        files = Files(data_dir, runs_dir, stand_aside=stand_aside)
         if reason := reason_to_start_over(files, identity, end):
             _warn(name, reason, is_new=files.saved() is None)
             files.reset()
-        return Runner(files, disk, identity, read=read)
+        return Runner(files, disk, identity, read=read, stand_aside=stand_aside)
     kind, path = SWAPPED[name], database_of(data_dir, name)
     database.remove(_beside(path))  # what a process left that was ended
     stored = _stored(kind, path)
@@ -136,7 +137,7 @@ def started(
         on_progress(-1)  # whoever asks is to hear at once that there is nothing to read
         rebuilt(kind, path, disk, identity, end, on_progress)
         stored = kind(path)
-    return Runner(stored, disk, identity, read=read)
+    return Runner(stored, disk, identity, read=read, stand_aside=stand_aside)
 
 
 def _beside(path: Path) -> Path:

@@ -40,9 +40,14 @@ class Runner:
         *,
         bytes_at_once: int = _BYTES_AT_ONCE,
         read: Read = Follower.read,
+        stand_aside: Callable[[], None] = lambda: None,
     ) -> None:
-        """Go on from where *projection* was saved, about *bytes_at_once* of the log from one commit to the next."""
+        """Go on from where *projection* was saved, about *bytes_at_once* of the log from one commit to the next.
+
+        *stand_aside* is called before each event, and returns when it is this one's turn.
+        """
         self._projection, self._disk, self._bytes_at_once, self._read = projection, disk, bytes_at_once, read
+        self._stand_aside = stand_aside
         self.failed: ProjectionFailed | None = None
         self._saved = projection.saved() or Saved(identity.log_id, projection.version, End())
         self._follower = Follower(disk, self._saved.end)
@@ -98,6 +103,7 @@ class Runner:
         last: Recorded | None = None
         try:
             for recorded in self._read(self._follower, end, self._bytes_at_once):
+                self._stand_aside()
                 self._apply(recorded)
                 self._gathered_bytes += recorded.place.length
                 last = recorded

@@ -123,7 +123,7 @@ class Projections:
             return True
         if not self._busy or name != "catalog":
             self._tell()  # somebody waits: at once, whatever the pace
-        if name != "catalog":
+        if not (name == "catalog" and standing.waiters):
             self._write(f"hurry {name}")
         waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         standing.waiters.append((seq, waiter))
@@ -257,6 +257,8 @@ class Projections:
             self._busy = False
             if self._end != self._told and (not self._pacing or any(one.waiters for one in self.standings.values())):
                 self._tell()
+                if any(not waiter.done() for _, waiter in standing.waiters):
+                    self._write(f"hurry {standing.name}")
 
     async def _end_process(self) -> None:
         process = self._process

@@ -9,7 +9,7 @@ import errno
 import os
 import re
 import stat
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from hashlib import file_digest
 from pathlib import Path
@@ -40,8 +40,8 @@ class Found:
 class Tree:
     """The tree under *root*. Paths (`<date>/<name>`) are used only while it is `opened`."""
 
-    def __init__(self, root: Path, quarantine: Quarantine) -> None:
-        self._path, self._quarantine = root, quarantine
+    def __init__(self, root: Path, quarantine: Quarantine, stand_aside: Callable[[], None] = lambda: None) -> None:
+        self._path, self._quarantine, self._stand_aside = root, quarantine, stand_aside
         self._root = -1
         self._folders: dict[str, int] = {}
         self._touched: set[str] = set()
@@ -156,6 +156,7 @@ class Tree:
             raise OSError(number, os.strerror(number), str(self._path))
 
     def _place(self, path: str) -> tuple[int, str]:
+        self._stand_aside()
         date, _, name = path.partition("/")
         return self._folder(date), name
 

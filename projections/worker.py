@@ -22,6 +22,7 @@ from eventlog.errors import EventLogError
 from eventlog.opening import read_identity
 from eventlog.posix import PosixDisk
 from eventlog.recovery import End
+from projections.give_way import GiveWay
 from projections.known import NAMES
 from projections.lane import Heads, Lane
 from projections.lock import ProjectionsLock
@@ -61,8 +62,8 @@ def main(data_dir: Path, runs_dir: Path) -> None:
     disk = PosixDisk(data_dir)
     identity = read_identity(disk)
     assert identity is not None, "the server makes the log before it starts this"
-    heads, recent = Heads(), Recent(len(NAMES))
-    lanes = {name: Lane(name, data_dir, runs_dir, disk, identity, heads, recent, _say) for name in NAMES}
+    heads, recent, way = Heads(), Recent(len(NAMES)), GiveWay()
+    lanes = {name: Lane(name, data_dir, runs_dir, disk, identity, heads, recent, way, _say) for name in NAMES}
     threading.Thread(target=_work, args=(data_dir, list(lanes.values())), daemon=True).start()
     for line in sys.stdin:
         what, *words = line.split()
