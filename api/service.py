@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 import structlog
 from attrs import evolve
 
+from api.brake import Brake
 from api.pace import Pace
 from api.reading import Reading, View
 from api.settings import Settings
@@ -69,6 +70,7 @@ class Service(Reading):
         super().__init__(settings, log)
         self.blobs = blobs
         self.pace = Pace(self.projections, lambda: log.head)
+        log.rest_between_batches(Brake(self.projections))
         self.witnesses = Witnesses(log.notary, [Witness.parse(each) for each in settings.witness])
         log.on_commit(lambda _batch: self.projections.advance(log.end))
 

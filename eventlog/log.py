@@ -143,6 +143,10 @@ class Log:
         """Have *listener* called with how long each commit took to reach the disk (seconds)."""
         self._writer.on_fsync = listener
 
+    def rest_between_batches(self, rest_s: Callable[[], float]) -> None:
+        """Have *rest_s* asked before each batch how long to rest (seconds); it must answer at once."""
+        self._writer.rest_s = rest_s
+
     def draft(self, event_type: str, stream: str, data: dict[str, Any], origin: Origin) -> Draft:
         """Return a draft of an event of this log (see `event.draft`)."""
         event_id = uuid7(self._clock.now_us())

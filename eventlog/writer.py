@@ -50,6 +50,8 @@ class Writer:
         self._on_commit = on_commit
         self.on_fsync: Callable[[float], None] | None = None
         """Hears how long each write with its fsync took (seconds)."""
+        self.rest_s: Callable[[], float] = lambda: 0.0
+        """Tells how long to rest before the next batch (seconds), where others need time."""
         self.tail = tail
         self.halted: LogHalted | None = None
         self.queued_bytes = 0
@@ -104,7 +106,7 @@ class Writer:
         if not self._busy:
             self._busy = True
             self._idle.clear()
-            self._loop.call_soon(self._take)  # with all that this turn of the loop appends
+            self._loop.call_soon(self._take_rested)  # with all that this turn of the loop appends
         done: asyncio.Future[Appended] = append.done
         return done
 
@@ -129,6 +131,13 @@ class Writer:
         )
         if full or self._closing:
             raise LogBusy()
+
+    def _take_rested(self) -> None:
+        """Begin the next batch, after a rest where one is asked for and something waits."""
+        if self._waiting and not self._closing and (rest_s := self.rest_s()):
+            self._loop.call_later(rest_s, self._take)
+        else:
+            self._take()
 
     def _take(self) -> None:
         """Begin the next batch; go idle where nothing waits."""
@@ -186,7 +195,7 @@ class Writer:
             self._refuse(waiting, failure)
         else:  # what is on disk is not known any more
             self._halt_by(waiting, failure)
-        self._take()
+        self._take_rested()
 
     def _answer(self, waiting: list[Append], batch: Batch) -> None:
         self._publish(batch)

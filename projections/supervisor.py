@@ -106,10 +106,16 @@ class Projections:
     def lags_s(self) -> dict[str, float]:
         """Return for each projection how long ago the head was beyond where it stands now (seconds)."""
         now = asyncio.get_running_loop().time()
-        return {
-            name: next((now - at for seq, at in self._heads if seq > one.position), 0.0)
-            for name, one in self.standings.items()
-        }
+        return {name: now - self._left_behind_at(one.position, now) for name, one in self.standings.items()}
+
+    def _left_behind_at(self, position: int, now: float) -> float:
+        """Return when the head first was beyond *position*; *now* if it never was."""
+        since = now
+        for seq, at in reversed(self._heads):  # from the newest, for it is seldom far
+            if seq <= position:
+                break
+            since = at
+        return since
 
     def _sample(self, head: int) -> None:
         now = asyncio.get_running_loop().time()

@@ -156,6 +156,32 @@ async def test_what_waits_at_close_is_written(tmp_path):
         assert names(log) == [str(number) for number in range(50)]
 
 
+async def test_what_comes_while_the_writer_rests_goes_with_the_next_batch_and_a_close_waits_for_it(tmp_path):
+    async with opened(tmp_path) as log:
+        batches: list[list[str]] = []
+        log.on_commit(lambda batch: batches.append([event.data["name"] for event in batch.events]))
+        asked: list[float] = []
+
+        def rest_s() -> float:
+            asked.append(0.3)
+            return asked[-1]
+
+        log.rest_between_batches(rest_s)
+        first = asyncio.create_task(add(log, "run_1", "a"))
+        while not asked:
+            await asyncio.sleep(0)
+        rest = [asyncio.create_task(add(log, f"run_{name}", name)) for name in "bcd"]
+        await asyncio.gather(first, *rest)
+        assert batches == [["a", "b", "c", "d"]]
+        assert len(asked) == 1, "while nothing waits nobody needs to know"
+        last = asyncio.create_task(add(log, "run_e", "e"))
+        await asyncio.sleep(0)
+        await log.close()
+        assert (await last).first == 4
+    async with opened(tmp_path) as log:
+        assert names(log) == ["a", "b", "c", "d", "e"]
+
+
 async def test_listeners_hear_of_each_batch_in_order_before_its_appends_are_answered(tmp_path):
     heard: list[int] = []
     async with opened(tmp_path) as log:
