@@ -209,9 +209,8 @@ class Log:
                 break
             if frame.seq != events[-1].seq + 1:
                 break
-            events.append(
-                Recorded(frame.seq, frame.hash, frame.event, Place(place.segment, offset + start, end - start))
-            )
+            at = Place(place.segment, offset + start, end - start)
+            events.append(Recorded(frame.seq, frame.hash, frame.event, at))
             start = end
         return events
 
@@ -286,13 +285,12 @@ class Log:
 
     async def _save_index(self) -> None:
         """Save the index in the background; never fails an append, only waits and tries again."""
-        loop = asyncio.get_running_loop()
         wait_s = _SAVE_INTERVAL_S
         while True:
             stopping = await is_set_within(self._stopping, wait_s)
             if self._index.begin_save():
                 try:
-                    await loop.run_in_executor(self._saver_thread, self._index.save)
+                    await asyncio.get_running_loop().run_in_executor(self._saver_thread, self._index.save)
                     self._index.end_save()
                     wait_s = _SAVE_INTERVAL_S
                 except sqlite3.Error as error:
