@@ -17,7 +17,8 @@ REST_MAX_S = 0.05
 _REST_PER_LAG = 0.06
 """Seconds of rest for each second of lag beyond `LAG_S`."""
 _LOOK_INTERVAL_S = 0.1
-_HANGS_AFTER_S = 2.0
+_HANGS_AFTER_S = 10.0
+"""Without a commit. One that commits every few seconds is slow, and needs the brake."""
 
 
 class Lagging(Protocol):

@@ -134,7 +134,13 @@ class Writer:
 
     def _take_rested(self) -> None:
         """Begin the next batch, after a rest where one is asked for and something waits."""
-        if self._waiting and not self._closing and (rest_s := self.rest_s()):
+        rest_s = 0.0
+        if self._waiting and not self._closing:
+            try:
+                rest_s = self.rest_s()
+            except Exception as error:  # a fault of ours elsewhere: no reason to leave appends waiting
+                logger.error("log.rest_not_known", error=repr(error))
+        if rest_s:
             self._loop.call_later(rest_s, self._take)
         else:
             self._take()

@@ -87,6 +87,8 @@ class Lane:
         self._asked: set[str] = set()
         self._runner: Runner | None = None
         self._failed: ProjectionFailed | None = None
+        self._is_hurried = False
+        """Whether somebody waits for the commit under way."""
         self._due_at = 0.0
         """When what is folded is stored, unless somebody waits for it; of the clock of `time.monotonic`."""
         self._generation = 0
@@ -120,13 +122,13 @@ class Lane:
             self._open()
         self._wait_for_work()
         self._answer()
-        is_hurried = self._take_hurry()  # first: whoever asks has told of the end before
+        self._is_hurried = self._take_hurry()  # first: whoever asks has told of the end before
         end = self._heads.newest
         if self._built is not None:
             self._take_over(self._built, end)
         if self._runner is None or self._failed is not None:
             return
-        self._runner.run_to(end, self._stored, lambda: is_hurried or self._is_converging or self._is_due())
+        self._runner.run_to(end, self._stored, lambda: self._is_hurried or self._is_converging or self._is_due())
         if self._runner.failed is not None:
             self._stop(self._runner.failed, self._runner.position)
         if self._is_converging:
@@ -141,13 +143,14 @@ class Lane:
                 self._heads.changed.wait(max(0.0, self._due_at - time.monotonic()) if is_gathering else None)
 
     def _has_work(self) -> bool:
+        runner = self._runner  # another thread may ask, while this one lets go of it
         if self._built is not None or self._asked - {"hurry"}:
             return True
-        if self._runner is None or self._failed is not None:
+        if runner is None or self._failed is not None:
             return False
-        if self._heads.newest.next_seq - 1 > self._runner.folded:
+        if self._heads.newest.next_seq - 1 > runner.folded:
             return True
-        return self._runner.folded > self._runner.position and ("hurry" in self._asked or self._is_due())
+        return runner.folded > runner.position and ("hurry" in self._asked or self._is_due())
 
     def _is_due(self) -> bool:
         return time.monotonic() >= self._due_at
@@ -157,6 +160,10 @@ class Lane:
             is_hurried = "hurry" in self._asked
             self._asked.discard("hurry")
             return is_hurried
+
+    def _stand_aside(self) -> None:
+        if self.name != Catalog.name and not self._is_hurried and "hurry" not in self._asked:
+            self._way.stand_aside()
 
     def _stored(self, position: int) -> None:
         self._due_at = time.monotonic() + _PACES_S.get(self.name, 0.0)
@@ -190,7 +197,7 @@ class Lane:
             end,
             self._tell_building,
             self._recent.read,
-            _go_on if self.name == Catalog.name else self._way.stand_aside,
+            self._stand_aside,
         )
         self._use(runner)
 
@@ -217,10 +224,11 @@ class Lane:
     def _converge(self) -> None:
         """Begin the files anew, in place."""
         self._let_go()
-        files = Files(self._data_dir, self._runs_dir)
+        files = Files(self._data_dir, self._runs_dir, stand_aside=self._stand_aside)
         files.reset()
         self._is_converging = True
-        self._use(Runner(files, self._disk, self._identity, bytes_at_once=BYTES_AT_ONCE))
+        read, aside = self._recent.read, self._stand_aside
+        self._use(Runner(files, self._disk, self._identity, bytes_at_once=BYTES_AT_ONCE, read=read, stand_aside=aside))
 
     def _build(self) -> None:
         """Fold a database beside the one in use, on a thread of its own, and hand it over when it is near the head."""
@@ -295,10 +303,6 @@ class Lane:
 
     def _say_built(self, failure: ProjectionFailed | None) -> None:
         self._say(name=self.name, built=facts_of(failure) if failure else None)
-
-
-def _go_on() -> None:
-    """Stand aside for nobody."""
 
 
 def _log_cause(failure: ProjectionFailed) -> None:

@@ -37,6 +37,11 @@ class Recent:
     _parts: dict[End, _Part] = field(factory=dict, init=False)
     """By where they begin, the oldest first."""
     _reads: dict[End, int] = field(factory=dict, init=False)
+    _parsed: dict[End, _Part] = field(factory=dict, init=False)
+    """Those of them that are kept parsed."""
+    _parsed_size: int = field(default=0, init=False)
+    _newest: int = field(default=0, init=False)
+    """Up to which seq it has ever read. What lies before, only one that lags reads: it is not kept for others."""
     size: int = field(default=0, init=False)
     """How many bytes of the log are kept."""
     _lock: Lock = field(factory=Lock, init=False)
@@ -56,25 +61,28 @@ class Recent:
                 self._count(start)
                 return part.events
             events = follower.read(end, bytes_max)
-            if part is None and self._readers > 1:
+            if part is None and self._readers > 1 and start.next_seq >= self._newest:
+                self._newest = follower.at.next_seq
                 self._keep(start, _Part(events, follower.at, sum(one.place.length for one in events)))
             return events
 
     def _keep(self, start: End, part: _Part) -> None:
         self._parts[start], self._reads[start] = part, 1
         self.size += part.size
+        self._parsed[start] = part
+        self._parsed_size += part.size
         while self.size > self._bytes_max:
             self._drop(next(iter(self._parts)))
-        self._thin_out()
+        while self._parsed_size > self._parsed_bytes_max and len(self._parsed) > 1:
+            self._thin_out(next(iter(self._parsed)))
 
-    def _thin_out(self) -> None:
-        """Keep of older parts the bytes alone."""
-        newer = 0
-        for part in reversed(self._parts.values()):
-            if newer and newer + part.size > self._parsed_bytes_max:
-                for recorded in part.events:
-                    recorded.forget_parsed()
-            newer += part.size
+    def _thin_out(self, start: End) -> None:
+        """Keep of a part the bytes alone."""
+        part = self._parsed.pop(start, None)
+        if part is not None:
+            self._parsed_size -= part.size
+            for recorded in part.events:
+                recorded.forget_parsed()
 
     def _count(self, start: End) -> None:
         self._reads[start] += 1
@@ -82,5 +90,7 @@ class Recent:
             self._drop(start)
 
     def _drop(self, start: End) -> None:
+        if (parsed := self._parsed.pop(start, None)) is not None:
+            self._parsed_size -= parsed.size
         self.size -= self._parts.pop(start).size
         del self._reads[start]

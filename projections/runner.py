@@ -149,6 +149,7 @@ class Runner:
         )
 
     def _rewind(self) -> None:
+        self.failed = None  # what it failed at is met again, once those before it are stored
         self._projection.rollback()
         self._follower = Follower(self._disk, self._saved.end)
         self._folded, self._gathered_bytes = self._saved.end, 0

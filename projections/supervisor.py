@@ -110,7 +110,8 @@ class Projections:
 
     def _left_behind_at(self, position: int, now: float) -> float:
         """Return when the head first was beyond *position*; *now* if it never was."""
-        since = now
+        # What came after the newest sample came within the interval of samples.
+        since = self._heads[-1][1] if self._heads and self._end.next_seq - 1 > position else now
         for seq, at in reversed(self._heads):  # from the newest, for it is seldom far
             if seq <= position:
                 break

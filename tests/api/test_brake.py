@@ -77,7 +77,7 @@ def test_one_that_hangs_is_not_waited_for_until_it_moves_again() -> None:
     world = World(hanging={"files"})
     brake = world.brake()
     world.lags["files"] = 60.0
-    assert world.rest_after(brake, 1) == REST_MAX_S
-    assert world.rest_after(brake, 2) == 0
+    assert world.rest_after(brake, 8) == REST_MAX_S, "it may be slow"
+    assert world.rest_after(brake, 4) == 0
     world.hanging.clear()
     assert world.rest_after(brake, 1) == REST_MAX_S

@@ -182,6 +182,14 @@ async def test_what_comes_while_the_writer_rests_goes_with_the_next_batch_and_a_
         assert names(log) == ["a", "b", "c", "d", "e"]
 
 
+async def test_a_log_goes_on_without_a_rest_where_it_cannot_be_told_whether_one_is_due(tmp_path):
+    async with opened(tmp_path) as log:
+        log.rest_between_batches(lambda: 1 / 0)
+        with capture_logs() as lines:
+            await add(log, "run_1", "a")
+        assert [line["event"] for line in lines] == ["log.rest_not_known"]
+
+
 async def test_listeners_hear_of_each_batch_in_order_before_its_appends_are_answered(tmp_path):
     heard: list[int] = []
     async with opened(tmp_path) as log:

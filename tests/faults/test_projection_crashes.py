@@ -43,7 +43,10 @@ class Watched:
 
     projection: Projection
     before_apply: Callable[[int], None] = lambda _seq: None
+    before_commit: Callable[[int], None] = lambda _position: None
     after_commit: Callable[[int], None] = lambda _position: None
+    lives_on: bool = False
+    """Whether it is not killed by what is raised."""
     stop_commit_after: int = 0
     """After how many steps of SQLite's the first commit is cut off; 0 for never."""
 
@@ -63,6 +66,7 @@ class Watched:
         self.projection.apply(recorded)
 
     def commit(self, saved: Saved) -> None:
+        self.before_commit(saved.position)
         if self.stop_commit_after:
             left = iter(range(self.stop_commit_after))
             self.projection._db.set_progress_handler(lambda: next(left, -1) == -1, OPCODES_A_STEP)  # type: ignore[attr-defined]
@@ -70,7 +74,8 @@ class Watched:
         self.after_commit(saved.position)
 
     def rollback(self) -> None:
-        """A process that was killed does not tidy up."""
+        if self.lives_on:  # a process that was killed does not tidy up
+            self.projection.rollback()
 
     def close(self) -> None:
         self.projection.close()
@@ -107,15 +112,18 @@ class Place:
             row = db.execute("SELECT next_seq FROM saved").fetchone()
         return row[0] - 1 if row else -1
 
+    def opened(self) -> Projection:
+        """Return the projection with its stored state; one that is not there is begun."""
+        if self.name != Files.name:
+            return SWAPPED[self.name](database_of(self.data_dir, self.name))
+        files = Files(self.data_dir, self.data_dir / "runs")
+        if files.saved() is None:
+            files.reset()
+        return files
+
     def run(self, is_due: Callable[[], bool] = lambda: True, **watch: Any) -> None:
         """Run it to the head, batch by batch, from what is stored; a state that is not there is begun."""
-        projection: Projection
-        if self.name == Files.name:
-            projection = Files(self.data_dir, self.data_dir / "runs")
-            if projection.saved() is None:
-                projection.reset()
-        else:
-            projection = SWAPPED[self.name](database_of(self.data_dir, self.name))
+        projection = self.opened()
         identity = read_identity(self.disk)
         assert identity is not None
         watched = Watched(projection, **watch)
@@ -235,3 +243,28 @@ def test_what_is_folded_ahead_of_its_commits_equals_a_rebuild_though_it_is_kille
     assert positions[-1] > 0, "what grows large is stored, due or not"
     place.run(is_due)
     place.is_as_rebuilt(log_dir)
+
+
+def test_what_is_good_before_an_event_that_fails_is_stored_though_the_disk_refused_it_at_first(place: Place) -> None:
+    refusals = iter([OSError("no space")])
+
+    def refuse(_position: int) -> None:
+        for error in refusals:
+            raise error
+
+    def fail(seq: int) -> None:
+        if seq == 7:
+            raise ValueError("not understood")
+
+    projection = place.opened()
+    identity = read_identity(place.disk)
+    assert identity is not None
+    watched = Watched(projection, before_apply=fail, before_commit=refuse, lives_on=True)
+    with closing(Runner(watched, place.disk, identity, bytes_at_once=1 << 20)) as runner:
+        with pytest.raises(OSError, match="no space"):
+            runner.run_to(place.end)
+        assert (runner.failed, runner.position, runner.folded) == (None, -1, -1)
+        runner.run_to(place.end)
+        assert runner.failed is not None
+        assert runner.failed.seq == 7
+    assert place.position == 6

@@ -91,3 +91,19 @@ def test_of_what_is_older_the_bytes_alone_are_kept_and_who_lags_still_reads_the_
     assert [one for one, _ in ahead] == behind
     assert all(one is other for (one, _), other in zip(ahead, behind, strict=True))
     assert [event for _, event in ahead] == [one.event for one in behind]
+
+
+def test_what_one_reads_again_far_behind_is_not_kept_for_the_others(disk: PosixDisk) -> None:
+    end = last_whole_batch(disk, 0)
+    shared = Recent(2)
+    ahead = Follower(disk)
+    while ahead.at.next_seq < end.next_seq:
+        shared.read(ahead, end, 4_000)
+    kept = shared.size
+    again = Follower(disk, End())
+    shared.read(again, end, 4_000)
+    assert shared.size < kept, "the second one to read it"
+    kept = shared.size
+    anew = Follower(disk, End())
+    shared.read(anew, end, 4_000)
+    assert shared.size == kept
