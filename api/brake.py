@@ -54,8 +54,7 @@ class Brake:
         return self._rest_s
 
     def _moves(self, standing: Standing, now: float) -> bool:
-        position, since = self._moved.get(standing.name, (-2, now))
-        if position != standing.position:
-            since = now
-            self._moved[standing.name] = (standing.position, now)
-        return standing.state == "running" and standing.error is None and now - since < _HANGS_AFTER_S
+        seen = self._moved.get(standing.name)
+        if seen is None or seen[0] != standing.position:
+            seen = self._moved[standing.name] = (standing.position, now)
+        return standing.goes_on and now - seen[1] < _HANGS_AFTER_S

@@ -62,5 +62,4 @@ class Pace:
                     self._hangs_at[standing.name] = position
 
     def _is_to_wait_for(self, standing: Standing) -> bool:
-        runs = standing.state == "running" and standing.error is None
-        return runs and self._hangs_at.get(standing.name) != standing.position
+        return standing.goes_on and self._hangs_at.get(standing.name) != standing.position

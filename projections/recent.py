@@ -74,15 +74,14 @@ class Recent:
         while self.size > self._bytes_max:
             self._drop(next(iter(self._parts)))
         while self._parsed_size > self._parsed_bytes_max and len(self._parsed) > 1:
-            self._thin_out(next(iter(self._parsed)))
+            self._thin_out()
 
-    def _thin_out(self, start: End) -> None:
-        """Keep of a part the bytes alone."""
-        part = self._parsed.pop(start, None)
-        if part is not None:
-            self._parsed_size -= part.size
-            for recorded in part.events:
-                recorded.forget_parsed()
+    def _thin_out(self) -> None:
+        """Keep of the oldest part that is kept parsed the bytes alone."""
+        part = self._parsed.pop(next(iter(self._parsed)))
+        self._parsed_size -= part.size
+        for recorded in part.events:
+            recorded.forget_parsed()
 
     def _count(self, start: End) -> None:
         self._reads[start] += 1

@@ -59,6 +59,11 @@ class Standing:
             return "failed"
         return "running" if self.covers(self.goal) else "rebuilding"
 
+    @property
+    def goes_on(self) -> bool:
+        """Whether it runs, and nothing fails it: only such a one is worth waiting for."""
+        return self.state == "running" and self.error is None
+
     def covers(self, seq: int) -> bool:
         """Tell whether there is a state to read, with event *seq* in it."""
         return self.generation > 0 and self.position >= seq
@@ -130,7 +135,7 @@ class Projections:
             return True
         if not self._busy or name != "catalog":
             self._tell()  # somebody waits: at once, whatever the pace
-        if not (name == "catalog" and standing.waiters):
+        if name != "catalog" or not standing.waiters:  # the catalog never rests: it is the others that stand aside
             self._write(f"hurry {name}")
         waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         standing.waiters.append((seq, waiter))

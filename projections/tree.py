@@ -78,6 +78,7 @@ class Tree:
 
     def look(self, path: str) -> Found | None:
         """Return what stands at *path*; None for nothing."""
+        self._stand_aside()
         folder, name = self._place(path)
         # Whoever renamed or removed it may have been killed before the fsync of the folder; so it counts as touched.
         self._touched.add(_date(path))
@@ -101,10 +102,12 @@ class Tree:
         try:
             for path, content in files.items():
                 if content is not None:
+                    self._stand_aside()
                     tmps.append(path)
                     self._write_tmp(path, content)
             self._sync()  # with nothing to write too: what was found right may have been put there a moment ago
             while tmps:
+                self._stand_aside()
                 folder, name = self._place(tmps[-1])
                 os.replace(f"{name}{TMP}", name, src_dir_fd=folder, dst_dir_fd=folder)
                 tmps.pop()
@@ -156,7 +159,6 @@ class Tree:
             raise OSError(number, os.strerror(number), str(self._path))
 
     def _place(self, path: str) -> tuple[int, str]:
-        self._stand_aside()
         date, _, name = path.partition("/")
         return self._folder(date), name
 
